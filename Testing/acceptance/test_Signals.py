@@ -168,6 +168,22 @@ def test_theAxesOfAPlotFollowUntilTheUserZooms(slicer, module, logic, views, inP
     assert end(2) == 2.0
 
 
+def test_oneEventNamesTheSignalsThatAreNotPlotted(slicer, logic):
+    """Once a stream and run, however many there are; the limits of the others are watched, too."""
+    events = []
+    logic.addEventCallback(events.append)
+    logic.signals.setLimits("Live", "S70", above=5)
+    for number in range(3):
+        logic.signals.add("Live", number, float(number), {f"S{at}": 9.0 for at in range(90)})
+    logic.removeEventCallback(events.append)
+    assert len(logic.signals.names()) == 64
+    assert [event.text for event in events if event.code == "signals-left-out"] == [
+        "Live has more than 64 signals. S64 and further ones are not plotted."
+    ]
+    assert [event.subject for event in events if event.code == "limit-crossed"] == ["Live: S70"]
+    logic.signals.setLimits("Live", "S70")
+
+
 def test_aSignalWithoutValuesHasNoPartInTheAxes(slicer, module, logic, noErrors):
     """A missing value is NaN in the table, and in a new run a plotted signal may have none."""
     signals = logic.signals

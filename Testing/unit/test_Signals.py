@@ -45,4 +45,5 @@ def test_names_are_bounded():
     signals = Signals()
     for number in range(3 * MOST_SIGNALS):
         signals.add(0, 0.0, {f"S{number}": number})
+        assert signals.leftOut == ("" if number < MOST_SIGNALS else f"S{MOST_SIGNALS}")
     assert len(signals.names) == MOST_SIGNALS

@@ -12,7 +12,7 @@ Column = npt.NDArray[np.float64]
 ROWS = 2000
 """Latest frames whose values are kept."""
 MOST_SIGNALS = 64
-"""Most signals of a stream; values of further names are ignored."""
+"""Most signals of a stream; values of further names are left out."""
 NUMBER, TIME = "Frame", "Time"
 """Columns that every row has: frame number, and seconds since the first frame."""
 LOST = "Lost"
@@ -33,6 +33,8 @@ class Signals:
         self._start = start
         self.changes = 0
         """Number of changes."""
+        self.leftOut = ""
+        """Name of the first signal that is left out; empty while there is none."""
 
     def _empty(self) -> Column:
         return np.full(self._rows, np.nan)
@@ -61,6 +63,7 @@ class Signals:
                 continue
             if name not in self._columns:
                 if len(self.names) >= MOST_SIGNALS:
+                    self.leftOut = self.leftOut or name
                     continue
                 self._columns[name] = self._empty()
             self._columns[name][row] = value

@@ -15,7 +15,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
 from ..Model.Limits import Limits, LimitWatch
-from ..Model.Signals import LOST, NUMBER, TIME, Column, Signals
+from ..Model.Signals import LOST, MOST_SIGNALS, NUMBER, TIME, Column, Signals
 from ..Model.Text import textsOf
 
 _ = textsOf(__file__)
@@ -95,7 +95,13 @@ class SignalPlots:
             self._start = time
         if stream not in self._streams:
             self._streams[stream] = Signals(start=self._start)
-        self._streams[stream].add(number, time, values, lost)
+        signals = self._streams[stream]
+        allPlotted = not signals.leftOut
+        signals.add(number, time, values, lost)
+        if allPlotted and signals.leftOut:
+            text = _("{stream} has more than {most} signals. {name} and further ones are not plotted.")
+            text = text.format(stream=stream, most=MOST_SIGNALS, name=signals.leftOut)
+            self._report(Event("signals-left-out", text, "warning", stream))
         for event in self._watch.look(stream, number, values):
             self._report(event)
         self.update()
