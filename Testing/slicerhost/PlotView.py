@@ -116,6 +116,7 @@ class qMRMLPlotView(QWidget):  # type: ignore[misc, valid-type]
                 ranges[axis] = low if least > low else least, high if most < high else most
             isFirst = False
         self._ranges = ranges
+        self._showLegend()
         self.update()
 
     def _extent(self) -> list[tuple[float, float]]:

@@ -237,14 +237,14 @@ class SignalPlots:
             chart.RemovePlotSeriesNodeID(series.GetID())
             self._plotMarks(stream, name)
         self._entitle(chart)
-        self._hideLegends()
         self._drawn.pop(stream, None)
         self._due = 0.0
         self.update()
         self._following = []
+        self._hideLegends()
 
     def _hideLegends(self) -> None:
-        # Slicer shows it again with each change of the chart.
+        # Slicer shows it again with each change of the chart, and when it fits the axes.
         for view in self._views:
             view.chart().SetShowLegend(False)
 
@@ -278,9 +278,9 @@ class SignalPlots:
                 node = self._node("vtkMRMLTableNode", f"{stream} signals")
                 _fill(node, columns | self._marks(stream, columns), self._plottedColumns(node))
         if self.redraws != redraws:
-            self._hideLegends()
             for view in following:
                 _fit(view)
+            self._hideLegends()
 
     def _followingNow(self) -> list[Any]:
         return [view for view in self._chartViews() if self._showsAll(view)]
