@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -368,6 +369,31 @@ def test_impossibleStartsAreRefused(logic, tmp_path, noErrors):
         logic.processing.start(functionFile(tmp_path, needs, "needs"))
     assert raised.value.requirements == ["not-a-package>=1,<2"]
     assert logic.processing.list() == []
+    untilStopped(logic)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="leases are of Linux")
+def test_aFileOnADriveThatHangsDoesNotBlockTheWindow(logic, tmp_path, noErrors):
+    """To open a file that another process has leased takes 45 s, or until it gives the lease back."""
+    source = replay(logic, tmp_path)
+    path = functionFile(tmp_path, HALF)
+    code = "import fcntl, signal, sys; signal.signal(signal.SIGIO, signal.SIG_IGN); file = open(sys.argv[1], 'r+')"
+    code += "; fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        started = time.monotonic()
+        with pytest.raises(SettingsError, match=r"made\.py cannot be read: its drive does not answer"):
+            logic.processing.start(path)
+        assert time.monotonic() - started < 20
+        look = logic.processing.describe(path, "", lambda *answer: None)
+        assert time.monotonic() - started < 20
+        look.close()
+        holder.stdin.close()
+    processor = logic.processing.start(path)
+    connected(processor)
+    source.send("step", frames=1)
+    decided(processor, 1)
     untilStopped(logic)
 
 

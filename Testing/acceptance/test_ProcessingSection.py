@@ -288,7 +288,7 @@ def test_aFileThatCannotBeUsedSaysWhy(slicer, module, logic, tmp_path):
     until(lambda: "SyntaxError" in ui.processingComplaintLabel.text)
     assert not ui.processButton.enabled
     panel._take(str(tmp_path / "missing.py"))
-    assert "missing.py" in ui.processingComplaintLabel.text.replace("\u200b", "")
+    until(lambda: "missing.py is no Python file" in ui.processingComplaintLabel.text.replace("\u200b", ""))
 
 
 def test_aFunctionTakesTheStreamOfAnother(slicer, module, logic, tmp_path, noErrors):

@@ -91,7 +91,7 @@ def test_aPythonWithoutNumPyIsRefusedInOneSentence(tmp_path):
     venv.EnvBuilder(symlinks=os.name == "posix", with_pip=False).create(tmp_path / "env")
     python = str(tmp_path / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
     environment = {"PYTHONPATH": None, "PYTHONHOME": None}
-    with pytest.raises(SettingsError, match=r"has no numpy, which each function needs. Install it: .* -m pip install"):
+    with pytest.raises(SettingsError, match=r"has no numpy, which each function needs\. Install it: .* -m pip install"):
         checkPython(python, environment)
     function = functionFile(tmp_path, "def process(frame): return None")
     with Driver(tmp_path, function, python=python, environment=json.dumps(environment)) as driver:

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from ..Link.Commands import Command, Record, StartBroadcast
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
 from ..Model.Settings import SettingField, SourceSettings, settingFields, typedPath
-from ..Processing.Loading import findFunction, functionName
-from ..Processing.Requirements import checkRequirements, requirementsOf
+from ..Processing.Loading import functionName
+from ..Processing.Requirements import checkedFunction
 from ..Recording.Names import DATE_NAME, namedPlace
 from ..Sources import KINDS, SourceKind, kindOf
 from ..Sources.Kinds import importKind, otherModules
@@ -237,19 +236,13 @@ def _parameter(text: str) -> tuple[str, Any]:
 def _process(given: dict[str, Any]) -> ProcessorSettings | None:
     if not given["process"]:
         return None
-    function = findFunction(given["process"])
-    python = given["process_python"]
-    # Another Python has packages of its own.
-    (requirementsOf if python else checkRequirements)(function)
-    found = shutil.which(os.path.expanduser(python)) if python else ""
-    if found is None:
-        raise SettingsError(f"{python} is no program.")
+    function, python = checkedFunction(given["process"], given["process_python"])
     return ProcessorSettings(
         function,
         stream=functionName(function),
         every=given["process_every"],
         parameters=json.dumps(dict(given["process_parameter"])),
-        python=os.path.abspath(found) if found else "",
+        python=python,
     )
 
 

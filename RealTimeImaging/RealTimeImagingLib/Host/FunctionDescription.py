@@ -46,7 +46,7 @@ class FunctionDescription:
     def start(self, python: str, environment: Mapping[str, str | None]) -> None:
         """Start; return at once.
 
-        :param python: another Python; empty for Slicer's.
+        :param python: another Python; empty for Slicer's. The process looks for both: their drive may hang.
         :param environment: how the environment of that Python differs.
         :raises AcquisitionError: no Python is found.
         """

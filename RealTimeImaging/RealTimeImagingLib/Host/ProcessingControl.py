@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,11 +19,12 @@ from ..Link.Commands import Command, Publish
 from ..Link.Messages import PublishedReport, Ready, ValuesReport
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
+from ..Model.Files import answerOf
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Text import textsOf
-from ..Processing.Loading import findFunction, functionName
-from ..Processing.Requirements import checkRequirements
+from ..Processing.Loading import functionName
+from ..Processing.Requirements import checkedFunction
 from ..Processing.Runner import LOAD_TIME
 from ..Sources.Processor import ProcessorSettings
 from .AcquisitionProcess import AcquisitionProcess
@@ -40,6 +40,8 @@ MARGIN = 5.0
 """Seconds beyond the time for a call without a sign of life, after which a function ends with its source."""
 RECOVERED = 3.0
 """Seconds without a failed image after which a function counts as working again."""
+PATIENCE = 0.5
+"""Seconds for the drive of a function's file to answer; Slicer's window waits meanwhile."""
 PERIOD = 250
 """Milliseconds between two looks at functions whose source has ended."""
 
@@ -206,9 +208,11 @@ class ProcessingControl:
         if source is None:
             raise SettingsError(_("No running source has the stream {stream}.").format(stream=stream))
         atSource = next((inner for inner, outer in source.streams.items() if outer == stream), stream)
-        found = findFunction(function)
-        if not python:
-            checkRequirements(found)
+        try:
+            found, program = answerOf(lambda: checkedFunction(function, python or ""), PATIENCE)
+        except TimeoutError as error:
+            text = _("{function} cannot be read: its drive does not answer. Is it connected?")
+            raise SettingsError(text.format(function=function)) from error
         taken = {used for one in self._session.active() for used in one.streams.values()}
         settings = ProcessorSettings(
             found,
@@ -216,9 +220,9 @@ class ProcessingControl:
             name or freeName(f"{stream} {functionName(found)}", taken),
             every,
             _jsonOf(parameters or {}),
-            _pythonPath(python) if python else "",
+            program,
             limit,
-            json.dumps(_ownEnvironment() if python else {}),
+            json.dumps(_ownEnvironment() if program else {}),
         )
         return self._run(settings, source, stream)
 
@@ -241,11 +245,10 @@ class ProcessingControl:
 
         :param onDone: called with ``title`` and ``parameters``, see Processing/Description.py, and an empty text; or
             with None and the reason.
-        :raises SettingsError: there is no such file or Python.
         :raises AcquisitionError: the process cannot be started.
         """
-        look = FunctionDescription(findFunction(function), onDone)
-        look.start(_pythonPath(python) if python else "", _ownEnvironment() if python else {})
+        look = FunctionDescription(function, onDone)
+        look.start(python, _ownEnvironment() if python else {})
         return look
 
     def stop(self, processor: RunningProcessor | None = None) -> None:
@@ -389,13 +392,6 @@ def _jsonOf(parameters: Mapping[str, Any]) -> str:
         return json.dumps(dict(parameters), default=lambda value: value.tolist())
     except (TypeError, ValueError, AttributeError) as error:
         raise SettingsError(_("A parameter cannot be sent: {error}").format(error=error)) from error
-
-
-def _pythonPath(python: str) -> str:
-    found = shutil.which(os.path.expanduser(python))
-    if not found:
-        raise SettingsError(_("{python} is no program.").format(python=python))
-    return os.path.abspath(found)
 
 
 def _ownEnvironment() -> dict[str, str | None]:

@@ -20,8 +20,8 @@ from ..Model.Errors import SettingsError
 from ..Model.Files import reasonOf
 from ..Model.Settings import DescribedSettings, Setting, settingFields
 from ..Model.Text import textsOf
-from .Loading import LoadedFunction, functionPath, lastLine
-from .OtherPython import checkPython, variablesOf
+from .Loading import LoadedFunction, findFunction, functionPath, lastLine
+from .OtherPython import checkPython, pythonPath, variablesOf
 
 _ = textsOf(__file__)
 
@@ -72,7 +72,7 @@ def main() -> int:
     threading.Thread(target=_endAfter, args=(lines,), daemon=True).start()
     answer: Done | Failed
     try:
-        answer = Done([describe(function)])
+        answer = Done([describe(findFunction(function))])
         encode(answer)
     except BaseException as error:  # noqa: BLE001 - a file may raise anything
         answer = Failed(lastLine(error, functionPath(function)))
@@ -82,8 +82,9 @@ def main() -> int:
 
 def _describeIn(python: str, function: str, environment: Mapping[str, str | None]) -> int:
     """Let another Python describe a function; return the exit code."""
-    command = [python, "-u", PROGRAM, "description", function, "", "{}"]
     try:
+        python = pythonPath(python)
+        command = [python, "-u", PROGRAM, "description", function, "", "{}"]
         checkPython(python, environment)
         if os.name == "posix":
             # In place of this process, so that both end together.

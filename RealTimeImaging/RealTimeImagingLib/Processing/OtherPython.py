@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -32,6 +33,18 @@ def variablesOf(environment: Mapping[str, str | None]) -> dict[str, str]:
     :param environment: variables that differ from those of this process; None removes one.
     """
     return {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+
+
+def pythonPath(python: str) -> str:
+    """Return the path of a program.
+
+    :param python: its path, or its name.
+    :raises SettingsError: there is no such program.
+    """
+    found = shutil.which(os.path.expanduser(python))
+    if not found:
+        raise SettingsError(_("{python} is no program.").format(python=python))
+    return os.path.abspath(found)
 
 
 def checkPython(python: str, environment: Mapping[str, str | None]) -> None:

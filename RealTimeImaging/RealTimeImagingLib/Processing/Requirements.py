@@ -10,12 +10,28 @@ from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Files import reasonOf
 from ..Model.Packages import titlesOf
 from ..Model.Text import textsOf
-from .Loading import functionName, functionPath
+from .Loading import findFunction, functionName, functionPath
+from .OtherPython import pythonPath
 
 _ = textsOf(__file__)
 
 NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 """Name of a package at the start of a requirement (PEP 508)."""
+
+
+def checkedFunction(text: str, python: str) -> tuple[str, str]:
+    """Find a function and the Python that runs it; return both as they are in the settings of a processor.
+
+    :param text: as :func:`Loading.findFunction` takes it.
+    :param python: another Python, whose packages are not checked; empty for this one.
+    :raises SettingsError: there is no such function or Python, or the function is no Python.
+    :raises MissingPackageError: the function requires packages that this Python lacks.
+    """
+    function = findFunction(text)
+    if python:
+        return function, pythonPath(python)
+    checkRequirements(function)
+    return function, ""
 
 
 def checkRequirements(function: str) -> None:
