@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+import mmap
 import os
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
+from RealTimeImagingLib.Command.Console import _open
 from RealTimeImagingLib.Command.Options import readOptions
 from RealTimeImagingLib.Link.WorkFolders import PREFIX, roots
 from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Processor import ProcessorSettings
+from RealTimeImagingLib.Sources.Source import Arrival, Values
 from unit import test_Acquire
 from unit.conftest import seriesFile, volume
 from unit.functions import functionFile
@@ -74,6 +79,34 @@ CODE = """
         if frame.number == 9: raise ValueError("nine")
         return Result(frame.pixels + np.int16(add), values={"mean": frame.pixels.mean()})
 """
+
+
+def test_imagesAreDecodedIntoTheMemoryThatTheFunctionReads(tmp_path, incoming):
+    """After the first one, which tells the size: they are not copied. The pixels are those of the file."""
+    (incoming / "a.nii").write_bytes(seriesFile(range(12)))
+    code = "def process(frame): return Result(values={'sum': frame.pixels.sum(dtype=float)})"
+    options = ["replay", str(incoming / "a.nii"), "--rate", "50", "--record", str(tmp_path / "r")]
+    plan = readOptions([*options, "--process", functionFile(tmp_path, code)])
+    images, values = [], []
+    with Checkpoint(str(tmp_path)) as checkpoint:
+        source = _open(plan, checkpoint, [])
+        until = time.monotonic() + 30
+        while len(values) < 12:
+            assert time.monotonic() < until, (images, values)
+            for item in source.read(0.02):
+                if isinstance(item, Arrival):
+                    owner = item.image.pixels
+                    while isinstance(owner, np.ndarray):
+                        owner = owner.base
+                    images.append(isinstance(owner, memoryview | mmap.mmap))
+                    item.accepted(len(images) - 1, None)
+                    del owner
+                values += [item] if isinstance(item, Values) else []
+                del item
+        source.close()
+    assert images == [False] + [True] * 11
+    assert [one.values["sum"] for one in values] == [volume(n).pixels.sum(dtype=float) for n in range(12)]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("source")]
 
 
 @posix

@@ -32,7 +32,7 @@ from ..Model.Frame import Frame, Pixels
 from ..Model.Settings import placeOf
 from ..Sources import Source, SourceContext, openSource
 from ..Sources.Checkpoint import Checkpoint
-from ..Sources.Processor.Beside import SourceWithFunction
+from ..Sources.Processor.Beside import SharedImages, SourceWithFunction
 from ..Worker.Frames import FrameSender
 from ..Worker.Worker import Worker
 from .Options import Plan
@@ -191,10 +191,11 @@ log = logging.getLogger(__name__)
 
 
 def _open(plan: Plan, checkpoint: Checkpoint, functions: list[SourceWithFunction]) -> Source:
-    source = openSource(plan.settings, SourceContext(checkpoint))
     if plan.process is None:
-        return source
-    functions.append(SourceWithFunction(source, plan.process, [checkpoint.folder]))
+        return openSource(plan.settings, SourceContext(checkpoint))
+    images = SharedImages([checkpoint.folder])
+    source = openSource(plan.settings, SourceContext(checkpoint, images.getBuffer))
+    functions.append(SourceWithFunction(source, plan.process, images))
     return functions[0]
 
 

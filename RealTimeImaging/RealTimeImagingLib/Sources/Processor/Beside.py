@@ -1,6 +1,6 @@
 """A source with a function beside it, in one acquisition process: the command line without Slicer uses it.
 
-Every image is an image of the stream as before. Its copy goes to the function, whose results are further streams.
+Every image is an image of the stream as before. The function reads it, and its results are further streams.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...Link.Messages import FrameHeader
-from ...Link.Ring import PUSH_BYTES, PUSH_SLOTS, Place, RingWriter
+from ...Link.Ring import PUSH_BYTES, PUSH_SLOTS, Place, Quota, RingWriter
 from ...Model.DeviceMessage import DeviceMessage
 from ...Model.Errors import RingError
 from ...Model.Event import Event
-from ...Model.Frame import Frame, Image
+from ...Model.Frame import Frame, Image, Pixels
 from ...Model.Text import joined
 from ..Source import Arrival, Buffered, Detailed, Source, Values
 from . import ProcessorSettings
@@ -28,31 +28,59 @@ DETAILS_PERIOD = 1.0
 """Seconds between two reports of the counts."""
 
 
-class _Feed:
-    """Ring with copies of the images of one stream."""
+class SharedImages:
+    """Memory of the images of all streams: the source decodes into it, and the functions read them there.
 
-    def __init__(self, folders: list[str], ring: str) -> None:
-        self.folders, self.ring = folders, ring
-        self._writer = RingWriter(folders, ring, PUSH_SLOTS, PUSH_BYTES)
-        self._lock = threading.Lock()
+    :param folders: for the memory, best first.
+    """
 
-    def put(self, image: Image) -> Place | None:
-        """Copy an image into a free slot; return None when all are taken."""
+    def __init__(self, folders: list[str]) -> None:
+        self.folders, self.ring = folders, RING
+        self._writer, self._lock = RingWriter(folders, RING), threading.Lock()
+
+    def getBuffer(self, nbytes: int) -> Pixels | None:
+        """Return memory to decode an image into, which then needs no copy; None when there is none to spare."""
+        with self._lock:
+            return self._writer.getBuffer(nbytes)
+
+    def addFunction(self) -> Quota:
+        """Let a further function hold images."""
+        with self._lock:
+            return self._writer.addQuota(PUSH_SLOTS, PUSH_BYTES)
+
+    def share(self, quota: Quota, image: Image) -> Place | None:
+        """Return a place of an image for a function; None when it holds as many as it may."""
         with self._lock:
             try:
-                return self._writer.put(image.pixels)
+                return self._writer.share(quota, image.pixels)
             except RingError:
                 return None
 
-    def release(self, place: Place) -> None:
-        """Take a slot back."""
+    def takeBack(self, quota: Quota, place: Place) -> None:
+        """Take a slot back from a function."""
         with self._lock:
-            self._writer.release(*place.key)
+            self._writer.takeBack(quota, *place.key)
 
     def close(self) -> None:
         """Release the memory."""
         with self._lock:
             self._writer.close()
+
+
+class _Feed:
+    """Images of one stream for its function."""
+
+    def __init__(self, images: SharedImages) -> None:
+        self.folders, self.ring = images.folders, images.ring
+        self._images, self._quota = images, images.addFunction()
+
+    def put(self, image: Image) -> Place | None:
+        """Return a place of an image; None when too many wait."""
+        return self._images.share(self._quota, image)
+
+    def release(self, place: Place) -> None:
+        """Take a slot back."""
+        self._images.takeBack(self._quota, place)
 
 
 class SourceWithFunction:
@@ -62,11 +90,11 @@ class SourceWithFunction:
 
     :param inner: the source.
     :param settings: the function; ``stream`` is added to the name of each stream.
-    :param folders: for shared memory, best first.
+    :param images: memory into which the source decodes.
     """
 
-    def __init__(self, inner: Source, settings: ProcessorSettings, folders: list[str]) -> None:
-        self._inner, self._settings, self._folders = inner, settings, folders
+    def __init__(self, inner: Source, settings: ProcessorSettings, images: SharedImages) -> None:
+        self._inner, self._settings, self._images = inner, settings, images
         self._processors: dict[str, tuple[Processor, _Feed]] = {}
         self._figures: dict[str, Any] = {}
         self._figuresDue = 0.0
@@ -126,9 +154,9 @@ class SourceWithFunction:
     def close(self) -> None:
         """Close the source and the function."""
         self._inner.close()
-        for _stream, (processor, feed) in self._items():
+        for _stream, (processor, _feed) in self._items():
             processor.close()
-            feed.close()
+        self._images.close()
 
     def _items(self) -> list[tuple[str, tuple[Processor, _Feed]]]:
         return list(self._processors.items())
@@ -165,7 +193,6 @@ class SourceWithFunction:
         if found is None:
             count = len(self._processors)
             settings = dataclasses.replace(self._settings, source=stream, stream=f"{stream} {self._settings.stream}")
-            processor = Processor(settings, self._folders, self.wake, ring=f"{RESULTS}{count}")
-            found = processor, _Feed(self._folders, f"{RING}{count}")
-            self._processors[stream] = found
+            processor = Processor(settings, self._images.folders, self.wake, ring=f"{RESULTS}{count}")
+            found = self._processors[stream] = processor, _Feed(self._images)
         return found
