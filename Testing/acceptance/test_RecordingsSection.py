@@ -108,14 +108,28 @@ def logic_read(module):
     return module.widgetRepresentation().self().logic.recording.list.folder
 
 
-def test_theNewestRecordingWithImagesIsSelected(module, tmp_path, noErrors):
-    """Not its device messages, which have a row of their own above it and cannot be replayed."""
+def test_aRecordingWithImagesAndDeviceMessagesHasOneRow(module, tmp_path, noErrors):
+    """The tooltip counts the messages. Where they are damaged, or alone, they have a row, which is not selected."""
     record(tmp_path, [frame(number, stream="Live") for number in range(3)])
     path = recordMessages(tmp_path, [deviceMessage(number) for number in range(4)])
     os.utime(path, (time.time() + 60,) * 2)
     ui = listOf(module, tmp_path)
-    until(lambda: ui.recordingsList.count == 2)
+    until(lambda: ui.recordingsList.count == 1)
     until(lambda: ui.replayRecordingButton.enabled and ui.exportButton.enabled)
+    assert "4 device messages open with it (0 lost)." in ui.recordingsList.item(0).toolTip()
+    assert ui.recordingsLabel.text == "1 recording."
+    recordMessages(tmp_path, [deviceMessage(number) for number in range(2)], name="Alone")
+    (damaged,) = tmp_path.glob("Test*.jsonl")
+    with damaged.open("ab") as file:
+        file.write(b"more")
+    ui.refreshRecordingsButton.click()
+    until(lambda: ui.recordingsList.count == 3)
+    names, figures = zip(*lines(ui), strict=True)
+    assert sorted(names) == ["Alone  (device messages)", "Test  (device messages)", "Test  Live"]
+    assert figures[names.index("Test  (device messages)")].endswith("damaged")
+    assert "2 messages, 0 lost" in figures[names.index("Alone  (device messages)")]
+    assert names[ui.recordingsList.currentRow] == "Test  Live"
+    assert "device messages" not in ui.recordingsList.item(names.index("Test  Live")).toolTip()
 
 
 def test_openAddsTheRecordingToTheScene(slicer, module, views, logic, recordings, noErrors):

@@ -55,9 +55,9 @@ def deviceMessage(number, kind="transform", device="Probe", /, receiveTime=None,
     return DeviceMessage(kind, device, values, START + number / 100 if receiveTime is None else receiveTime, deviceTime)
 
 
-def recordMessages(folder, messages, attributes=None):
+def recordMessages(folder, messages, attributes=None, name="Test"):
     """Record all messages; return the path of the manifest."""
-    recording = MessageRecorder(str(folder), "Test", attributes or {})
+    recording = MessageRecorder(str(folder), name, attributes or {})
     assert [recording.append(each) for each in messages] == [True] * len(messages)
     assert recording.events() == []
     (path,) = recording.finish()

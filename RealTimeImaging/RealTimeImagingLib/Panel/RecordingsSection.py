@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import qt
 from slicer.i18n import tr as _
@@ -37,6 +37,37 @@ class Sources(Protocol):
         """Show settings in the form of their kind."""
 
 
+class Row(NamedTuple):
+    """Row of the list: the images of a stream, and the device messages that open with them."""
+
+    entry: RecordingEntry
+    messages: RecordingEntry | None = None
+
+    @property
+    def lost(self) -> int:
+        """Images and device messages that were received and are not stored."""
+        return self.entry.lost + (self.messages.lost if self.messages else 0)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of the device messages."""
+        return self.messages.warnings if self.messages else []
+
+
+def rowsOf(entries: Sequence[RecordingEntry]) -> list[Row]:
+    """Return the rows of a list. Device messages have a row of their own only where no image opens with them."""
+    messages = {(one.folder, one.name): one for one in entries if not one.stream and one.usable}
+    images = {(one.folder, one.name) for one in entries if one.stream and one.usable}
+    rows = []
+    for one in entries:
+        place = one.folder, one.name
+        if one.stream and one.usable:
+            rows.append(Row(one, messages.get(place)))
+        elif not (one.usable and place in images):
+            rows.append(Row(one))
+    return rows
+
+
 class RecordingsSection(Section):
     """List of the folder's recordings, buttons for the selected one, and the progress of its export.
 
@@ -47,6 +78,7 @@ class RecordingsSection(Section):
         super().__init__(ui, logic, complain)
         self._sources = sources
         self._shown: list[RecordingEntry] = []
+        self._rows: list[Row] = []
         self._result: object = None
         self._running = False
         self._typing = qt.QTimer()
@@ -121,21 +153,21 @@ class RecordingsSection(Section):
     def _fill(self, entries: list[RecordingEntry]) -> None:
         """Show the entries; the selected one stays selected, otherwise the newest with images is."""
         chosen, widget = self._entry, self.ui.recordingsList
-        self._shown = entries
+        self._shown, self._rows = entries, rowsOf(entries)
         blocked = widget.blockSignals(True)
         widget.clear()
         warning = qt.QBrush(qt.QColor(warningColour(widget)))
-        for entry in entries:
-            item = qt.QListWidgetItem(f"{breakable(_nameOf(entry))}\n{_figures(entry)}")
-            item.setToolTip(plainTip(_tip(entry)))
-            if entry.state == "damaged" or entry.lost:
+        for row in self._rows:
+            item = qt.QListWidgetItem(f"{breakable(_nameOf(row.entry))}\n{_figures(row)}")
+            item.setToolTip(plainTip(_tip(row)))
+            if row.entry.state == "damaged" or row.lost:
                 item.setForeground(warning)
             widget.addItem(item)
         widget.blockSignals(blocked)
         rows = sum(widget.sizeHintForRow(row) for row in range(min(widget.count, MEASURED)))
         widget.setFixedHeight(min(TALLEST, rows + 2 * widget.frameWidth))
-        paths = [entry.path for entry in entries]
-        first = next((row for row, entry in enumerate(entries) if entry.headers), 0 if entries else -1)
+        paths = [row.entry.path for row in self._rows]
+        first = next((number for number, row in enumerate(self._rows) if row.entry.headers), 0 if entries else -1)
         widget.setCurrentRow(paths.index(chosen.path) if chosen and chosen.path in paths else first)
         if not chosen or self._entry != chosen:
             self._selected()
@@ -143,7 +175,7 @@ class RecordingsSection(Section):
     @property
     def _entry(self) -> RecordingEntry | None:
         row = self.ui.recordingsList.currentRow
-        return self._shown[row] if 0 <= row < len(self._shown) else None
+        return self._rows[row].entry if 0 <= row < len(self._rows) else None
 
     def _selected(self, *_row: int) -> None:
         count = self._entry.frames if self._entry else 0
@@ -204,7 +236,8 @@ def _nameOf(entry: RecordingEntry) -> str:
     return f"{entry.name}  {entry.stream}" if entry.stream else f"{entry.name}  {_('(device messages)')}"
 
 
-def _figures(entry: RecordingEntry) -> str:
+def _figures(row: Row) -> str:
+    entry = row.entry
     at = time.localtime(entry.time)
     # The time of day matters for new recordings, the year for old ones.
     date = time.strftime("%m-%d %H:%M" if at.tm_year == time.localtime().tm_year else "%Y-%m-%d", at)
@@ -219,18 +252,23 @@ def _figures(entry: RecordingEntry) -> str:
         count = _("1 message") if entry.frames == 1 else _("{count:,} messages").format(count=entry.frames)
     else:
         count = _("1 image") if entry.frames == 1 else _("{count:,} images").format(count=entry.frames)
-    lost = _("{count:,} lost").format(count=entry.lost)
+    lost = _("{count:,} lost").format(count=row.lost)
     return f"{date}, {length}, {count}, {lost}, {sizeText(entry.bytes)}"
 
 
-def _tip(entry: RecordingEntry) -> str:
-    """Return place, time and figures of a recording, its problem, and its first warnings."""
-    lines = [entry.path, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time)), _figures(entry)]
+def _tip(row: Row) -> str:
+    """Return place, time and figures of a recording, its device messages, its problem, and its first warnings."""
+    entry = row.entry
+    lines = [entry.path, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time)), _figures(row)]
+    if row.messages:
+        text = _("{count:,} device messages open with it ({lost:,} lost).")
+        lines.append(text.format(count=row.messages.frames, lost=row.messages.lost))
     if entry.problem:
         lines.append(translated(entry.problem))
     if entry.state == "unfinished":
         lines.append(_("The next start of a source finishes it."))
-    lines += entry.warnings[:WARNINGS_SHOWN]
-    if len(entry.warnings) > WARNINGS_SHOWN:
-        lines.append(_("{count} more warnings are in its manifest.").format(count=len(entry.warnings) - WARNINGS_SHOWN))
+    warnings = [*entry.warnings, *(one for one in row.warnings if one not in entry.warnings)]
+    lines += warnings[:WARNINGS_SHOWN]
+    if len(warnings) > WARNINGS_SHOWN:
+        lines.append(_("{count} more warnings are in its manifest.").format(count=len(warnings) - WARNINGS_SHOWN))
     return "\n".join(lines)
