@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from RealTimeImagingLib.Sources.MRD import Session
 from RealTimeImagingLib.Sources.MRD.Connections import BACKLOG, STALLED
 from RealTimeImagingLib.Sources.MRD.Protocol import (
     IMAGE,
@@ -254,6 +255,28 @@ def test_unreadable_meta_attributes_are_named_and_the_image_is_shown(tmp_path, m
         assert scanner.back == data + CLOSE
         np.testing.assert_array_equal(link.arrivals[0].image.pixels, pixels)
         assert len(link.codes("no-meta")) == 1
+
+
+def test_headers_with_thousands_of_series_make_a_limited_number_of_streams(link, monkeypatch):
+    """One event names what is not shown; everything goes back, and the known series go on."""
+    monkeypatch.setattr(Session, "MOST_STREAMS", 20)
+    pixels = phantom(1, 1)[0]
+    with link.scanner() as scanner:
+        sent = [image(pixels, image_series_index=number) for number in range(200)]
+        scanner.send(start(header(1)) + b"".join(map(packed, sent)))
+        link.until(lambda: link.checkpoint.rejected == 180)
+        assert len(set(link.streams())) == 20
+        scanner.send(packed(image(pixels, image_series_index=7)))
+        link.until(lambda: len(link.arrivals) == 21)
+        assert link.streams()[-1] == link.streams()[7]
+        (event,) = link.codes("not-usable")
+        assert "make at most 20 streams" in event.text
+        assert link.checkpoint.rejected == 180
+        for _turn in range(1000):
+            scanner.turn()
+            if len(scanner.back) == 201 * len(packed(sent[0])):
+                break
+        assert len(scanner.back) == 201 * len(packed(sent[0]))
 
 
 def test_a_hundred_equal_faults_are_one_event(link):

@@ -31,6 +31,8 @@ from .Volumes import Closed, Stacked, Stacks, imageOf, imagesOf
 _ = textsOf(__file__)
 
 LONGEST_NAME = 60
+MOST_STREAMS = 256
+"""Streams of one measurement; damaged headers would make thousands of volumes in Slicer."""
 SHOWN_SLICES = 8
 """Numbers of missing slices that a sentence lists."""
 DEVICES = {CONFIG_FILE: "MRD configuration", CONFIG_TEXT: "MRD configuration", HEADER: "MRD header"}
@@ -66,6 +68,7 @@ class Session:
         """Images that cannot be used, since the last reset."""
         self.header = MeasurementHeader()
         self._stacks = Stacks(settings.completeAfter, settings.sizeLimit)
+        self._streams: set[str] = set()
         self._told: set[str] = set()
 
     @property
@@ -174,6 +177,11 @@ class Session:
 
     def _add(self, part: Part, now: float) -> Iterator[Item]:
         stream = f"{self.name} {part.words}".strip()
+        if stream not in self._streams:
+            if len(self._streams) >= MOST_STREAMS:
+                text = _("the series, contrasts and sets of a measurement make at most {most} streams")
+                raise FrameError(text.format(most=MOST_STREAMS))
+            self._streams.add(stream)
         if part.header.matrix_size[2] > 1:
             yield from self._shown(stream, imageOf(part))
             return
