@@ -102,6 +102,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._lost: dict[str, tuple[RunningSource | None, int]] = {}
         """Source of each stream, and the number of images that it had lost with the latest image."""
         self._session.onStart.connect(self.signals.clear)
+        # Of each stream that ever was, a source with its process would stay.
+        self._session.onStart.connect(self._lost.clear)
         self._session.watch.changed.connect(self._showStall)
         self._session.display.onShown.connect(self._addSignals)
         self.broadcast = BroadcastControl(self._session, change)
