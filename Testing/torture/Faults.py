@@ -162,7 +162,7 @@ FAULTS: dict[str, Fault] = {
     "swallowed-event": Fault("Worker.Frames", _swallowEvent, "folder", "no event names"),
     "repeated-number": Fault("Sources.Checkpoint", _repeatNumber, "folder", "twice"),
     "index-first": Fault("Recording.Recorder", _indexFirst, "folder", "index lines before their pixels"),
-    "changed-pixel": Fault("Recording.Recorder", _changePixel, "folder", "is no image that was sent"),
+    "changed-pixel": Fault("Recording.Recorder", _changePixel, "folder", "are not as they were sent"),
     "kept-lock": Fault("Recording.Lock", _keepLock, "folder", "left"),
     "leaked-slot": Fault("Link.Ring", _leakSlot, "folder", "was not shown"),
     "kept-slot": Fault("Host.Display", _keepSlot, "folder", "was not shown", inSlicer=True),

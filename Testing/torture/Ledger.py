@@ -223,6 +223,8 @@ class Books:
         received, recorded, failed, frames = self.received, self.recorded, self.failed, self.stored.frames
         if self.alwaysRecorded and received != recorded + failed:
             yield f"{received} images were received, {recorded} recorded and {failed} failed."
+        if self.account.expected > received + self.dropped:
+            yield f"{self.account.expected} images had to arrive, {received} were received: one is lost."
         if failed and not self.diskFailed:
             yield f"{failed} images were not stored, and the disk had no fault."
         # A death between storing and counting stores one image twice, with the same number.
@@ -254,7 +256,7 @@ class Books:
                 f"image {words} is neither stored nor counted as failed."
             )
         if stored.unknown > account.wild:
-            yield f"Of {stored.unknown} stored images none is an image that was sent: each is no image that was sent."
+            yield f"{stored.unknown} of the stored images are not as they were sent."
 
     def _reports(self) -> Iterator[str]:
         reports = self.account.reports
@@ -267,6 +269,8 @@ class Books:
         # A process that dies may not have counted the last one yet.
         if self.rejected < counted - self.kills - self.sessions + 1:
             yield f"{counted} messages could not be used, {self.rejected} count as rejected."
-        others = [one for one in reports if one["report"] in ("event", "lost") and one["most"] <= 0 < 1]
-        if others and not warnings:
-            yield f"Image {others[0]['serial']} ({others[0]['why']}) did not arrive, and no event tells of anything."
+        silent = [
+            one for one in reports if one["report"] in ("event", "lost") and not self.stored.copies[one["serial"]]
+        ]
+        if silent and not warnings:
+            yield f"Image {silent[0]['serial']} ({silent[0]['why']}) did not arrive, and no event tells of anything."

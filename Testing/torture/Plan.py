@@ -90,7 +90,7 @@ KINDS = tuple(STEPS)
 PLAYED = ("camera", "replay")
 """Kinds that play one file."""
 DISTURBANCES = {
-    "kill": 3,
+    "kill": 6,
     "freeze": 3,
     "starve": 2,
     "block": 3,
@@ -158,7 +158,7 @@ def _sourceOf(dice: random.Random, kind: str, sender: int, seconds: float) -> Pl
 def _disturbancesOf(dice: random.Random, sources: int, seconds: float) -> list[Step]:
     names, weights = list(DISTURBANCES), list(DISTURBANCES.values())
     found: list[Step] = []
-    for _one in range(dice.randint(2, 6)):
+    for _one in range(dice.randint(3, 10)):
         step: Step = {
             "at": round(dice.uniform(0.3, seconds), 2),
             "do": dice.choices(names, weights)[0],
