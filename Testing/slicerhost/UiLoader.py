@@ -69,7 +69,8 @@ def _widget(element: ElementTree.Element, parent: Any, named: dict[str, Any]) ->
         elif child.tag == "widget":
             _widget(child, made, named)
         elif child.tag == "item" and isinstance(made, _ITEM_HOLDERS):
-            type(made).nativeBase.addItem(made, child.findtext("property[@name='text']/string") or "")
+            text = child.find("property[@name='text']/string")
+            type(made).nativeBase.addItem(made, "" if text is None else _text(text))
         elif child.tag not in ("attribute",):
             raise RuntimeError(f"this host builds no <{child.tag}> in {name} (in the .ui file)")
     return made
@@ -157,8 +158,16 @@ def _sizePolicy(value: ElementTree.Element) -> QtWidgets.QSizePolicy:
     return made
 
 
+def _text(value: ElementTree.Element) -> str:
+    """The text in Slicer's language, unless the file says that it is not to be translated."""
+    import slicer
+
+    text = value.text or ""
+    return str(slicer.app.translate("", text)) if text and value.get("notr") != "true" else text
+
+
 _VALUES: dict[str, Callable[[ElementTree.Element], Any]] = {
-    "string": lambda value: value.text or "",
+    "string": _text,
     "cstring": lambda value: value.text or "",
     "bool": lambda value: value.text == "true",
     "number": lambda value: int(value.text or 0),

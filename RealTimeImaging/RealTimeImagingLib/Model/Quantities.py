@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
-from .Text import Text
+from .Text import Text, textsOf
+
+_ = textsOf(__file__)
 
 
 def counted(count: int, one: str, several: str) -> Text:
@@ -22,7 +24,7 @@ def sizeText(count: float) -> str:
     :param count: bytes.
     """
     if count < 999.5:
-        return f"{count:.0f} bytes"
+        return _("{count:.0f} bytes").format(count=count)
     units = ["kB", "MB", "GB", "TB"]
     count /= 1000
     while count >= 999.95 and len(units) > 1:

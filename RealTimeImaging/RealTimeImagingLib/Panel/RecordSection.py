@@ -143,12 +143,12 @@ def _growing(status: dict[str, Any]) -> tuple[str, bool]:
         parts = [_counted(messages, _("1 device message stored"), _("{count:,} device messages stored"))]
     else:
         parts = [_counted(status["recorded"], _("1 image stored"), _("{count:,} images stored"))]
-        parts.append(sizeText(status["bytes"]))
+        parts.append(translated(sizeText(status["bytes"])))
     parts.insert(0, _("{seconds:.0f} s").format(**status))
     if status["failed"]:
         parts.append(_counted(status["failed"], _("1 image NOT stored"), _("{count:,} images NOT stored")))
     if status["free"] is not None:
-        parts.append(_("{size} free").format(size=sizeText(status["free"])))
+        parts.append(_("{size} free").format(size=translated(sizeText(status["free"]))))
     soon = status["left"] is not None and status["left"] < SOON
     if soon:
         parts.append(_("{time} left at this rate").format(time=durationText(status["left"])))
@@ -162,7 +162,8 @@ def _counted(count: int, one: str, many: str) -> str:
 def _writing(done: int, total: int, unit: str) -> str:
     """Return the progress of writing a recording, in words."""
     if unit == "bytes":
-        return str(_("Writing the recording: {done} of {total}").format(done=sizeText(done), total=sizeText(total)))
+        sizes = {"done": translated(sizeText(done)), "total": translated(sizeText(total))}
+        return str(_("Writing the recording: {done} of {total}").format(**sizes))
     if unit == "streams":
         return str(_("Closing the files: {done} of {total} streams").format(done=done, total=total))
     return str(_("Writing the recording. This may take a while."))

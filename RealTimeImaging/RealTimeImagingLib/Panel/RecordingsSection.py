@@ -253,7 +253,7 @@ def _figures(row: Row) -> str:
     else:
         count = _("1 image") if entry.frames == 1 else _("{count:,} images").format(count=entry.frames)
     lost = _("{count:,} lost").format(count=row.lost)
-    return f"{date}, {length}, {count}, {lost}, {sizeText(entry.bytes)}"
+    return f"{date}, {length}, {count}, {lost}, {translated(sizeText(entry.bytes))}"
 
 
 def _tip(row: Row) -> str:

@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Errors import SettingsError
-from .Section import Section, remember, remembered
+from .Section import Section, remember, remembered, translated
 
 ROWS_SHOWN = 4
 """Most rows of the list before it scrolls."""
@@ -85,7 +85,8 @@ class SignalsSection(Section):
         selected = max(0, list_.currentRow)
         list_.clear()
         for stream, name in self._names:
-            item = qt.QListWidgetItem(f"{stream}: {name}" if several else name)
+            label = translated(name)
+            item = qt.QListWidgetItem(f"{stream}: {label}" if several else label)
             item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             item.setCheckState(qt.Qt.Checked if signals.isPlotted(stream, name) else qt.Qt.Unchecked)
             list_.addItem(item)

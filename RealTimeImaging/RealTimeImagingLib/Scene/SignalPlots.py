@@ -27,7 +27,7 @@ SPARE = 0.01
 CHART = "Signals"
 FONT = 11
 """Size of the texts in the chart, pixels."""
-LATENCY, RATE = "Latency (ms)", "Rate (images/s)"
+LATENCY, RATE = _("Latency (ms)"), _("Rate (images/s)")
 """Signals that every stream has."""
 _LOST_MARK = "lost before"
 COLOURS = (
