@@ -82,6 +82,30 @@ def test_filesAreTopics():
         assert len(path.read_text().splitlines()) < 600, path
 
 
+SOURCES = {
+    "folder": "folder",
+    "replay": "recording",
+    "openigtlink": "OpenIGTLink",
+    "http": "HTTP",
+    "camera": "cameras",
+    "dicom": "DICOM",
+    "mrd": "MRD",
+    "python": "Python",
+}
+"""The word for each kind of source in the help."""
+
+
+def test_theHelpNamesAllSourcesAndLinksThePage(slicer, module):
+    from RealTimeImagingLib.Sources.Kinds import KINDS
+
+    own = {name for name, kind in KINDS.items() if kind.settings.__module__.startswith("RealTimeImagingLib")}
+    assert own - {"processor"} == set(SOURCES)
+    text = slicer.modules.realtimeimaging.helpText
+    assert [word for word in SOURCES.values() if word not in text] == []
+    page = re.search(r'set\(EXTENSION_HOMEPAGE "([^"]*)"\)', (ROOT / "CMakeLists.txt").read_text())[1]
+    assert f'<a href="{page}">' in text
+
+
 def test_genericTests(slicer, module):
     """Slicer's own generic tests of a module: no main window, scene swapped, widget shown, description there."""
     assert slicerhost.runGenericTests(MODULE) == []

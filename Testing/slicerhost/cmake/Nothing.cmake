@@ -1,0 +1,1 @@
+# Configuration and packaging of an extension, which the host does not need.

@@ -1,0 +1,28 @@
+# The macros of Slicer that a scripted module's CMakeLists.txt uses. A module is installed as by Slicer: each script and
+# resource at its path relative to CMakeLists.txt, in one folder; a file that is listed and missing is an error.
+include(CMakeParseArguments)
+enable_testing()
+set(BUILD_TESTING ON)
+
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MY_SLICER "WITH_GENERIC_TESTS;WITH_SUBDIR" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(NOT DEFINED MY_SLICER_NAME OR MY_SLICER_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "slicerMacroBuildScriptedModule: ${ARGN}")
+  endif()
+  foreach(file IN LISTS MY_SLICER_SCRIPTS MY_SLICER_RESOURCES)
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${file}")
+      message(FATAL_ERROR "slicerMacroBuildScriptedModule given nonexistent file or directory '${file}'")
+    endif()
+    get_filename_component(folder "${file}" DIRECTORY)
+    install(FILES "${file}" DESTINATION "${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}/${folder}")
+  endforeach()
+  if(BUILD_TESTING AND MY_SLICER_WITH_GENERIC_TESTS)
+    slicer_add_python_unittest(SCRIPT "${MY_SLICER_NAME}ModuleGenericTest.py" TESTNAME_PREFIX nomainwindow_)
+  endif()
+endmacro()
+
+macro(slicer_add_python_unittest)
+  cmake_parse_arguments(MY "" "TESTNAME_PREFIX;SCRIPT" "SLICER_ARGS" ${ARGN})
+  get_filename_component(test_name "${MY_SCRIPT}" NAME_WE)
+  add_test(NAME "py_${MY_TESTNAME_PREFIX}${test_name}" COMMAND Slicer)
+endmacro()
