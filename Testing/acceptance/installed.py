@@ -1,7 +1,7 @@
-"""One user of an installed module: ``python installed.py MODULE PORT FOLDER``, run in the host.
+"""One user of an installed module: ``python installed.py MODULE PORT FOLDER process | convert``, run in the host.
 
-Says ``live`` when images of the simulated scanner are shown, and goes on after a line of input. The last line is a JSON
-object with what was seen.
+Says ``live`` when images of the simulated scanner are shown, and ``asked`` when the port is given or refused; each time
+it goes on after a line of input. The last line is a JSON object with what was seen.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 
-def main(module, port, folder):
+def main(module, port, folder, job):
     import slicerhost
 
     slicer = slicerhost.boot()
@@ -32,28 +32,32 @@ def main(module, port, folder):
     print("live", flush=True)
     sys.stdin.readline()
     server = logic.start(OpenIGTLinkSettings(role="server", port=port, stream="Server"))
-    processor = logic.processing.start("Averaging", stream="Live")
+    processor = logic.processing.start("Averaging", stream="Live") if job == "process" else None
     logic.startRecording(os.path.join(folder, "recordings"))
-    until(lambda: logic.statistics()["recorded"] >= 3 and processor.statistics().get("processed", 0) >= 3)
+    until(lambda: logic.statistics()["recorded"] >= 3)
+    until(lambda: not processor or processor.statistics().get("processed", 0) >= 3)
     until(lambda: server.status.startswith("Waiting") or server.remedy is not None)
-    offered = server.remedy.settings if server.remedy and "port" in server.remedy.settings else None
-    if offered:
-        server = logic.restart(server, **offered)
-        until(lambda: server.status.startswith("Waiting"))
+    print("asked", flush=True)
+    sys.stdin.readline()
+    busy = bool(server.remedy and "port" in server.remedy.settings)
     logic.stopRecording()
     logic.stop()
     until(lambda: not logic.isRunning() and not logic.recording.building)
     counts = logic.statistics()
-    logic.conversion.start(SampleData.downloadSample("MRPhantomDICOM"), os.path.join(folder, "converted"))
-    until(lambda: not logic.conversion.status()["running"] and logic.conversion.report)
+    converted = []
+    if job == "convert":
+        logic.conversion.start(SampleData.downloadSample("MRPhantomDICOM"), os.path.join(folder, "converted"))
+        until(lambda: not logic.conversion.status()["running"] and logic.conversion.report)
+        converted = [one["status"] for one in logic.conversion.report["series"]]
     seen = {
         "library": os.path.dirname(library),
         "help": slicer.modules.realtimeimaging.helpText,
-        "busy": bool(offered),
-        "errors": [event.text for event in logic.events() if event.level == "error" and not offered],
+        "busy": busy,
+        "errors": [event.text for event in logic.events() if event.level == "error" and event.code != "port-taken"],
         "counts": {name: counts[name] for name in ("received", "shown", "skipped", "recorded", "failed", "rejected")},
         "recorded": sorted("".join(path.suffixes) for path in Path(folder, "recordings").iterdir()),
-        "converted": [one["status"] for one in logic.conversion.report["series"]],
+        "converted": converted,
+        "processed": processor.statistics()["processed"] if processor else 0,
         "settings": panel.ui.sourceComboBox.count,
     }
     slicerhost.unloadModule("RealTimeImaging")
@@ -62,4 +66,4 @@ def main(module, port, folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -22,8 +22,9 @@ from .conftest import MODULE, ROOT
 CMAKE = shutil.which("cmake", path=os.path.dirname(sys.executable))
 TREE = "lib/Slicer-5.12/qt-scripted-modules"
 USER = Path(__file__).with_name("installed.py")
-NUMBERS = (65533, 65534)
-"""User numbers without rights: where the tests run as root, the two users are two users of the system."""
+JOBS = {65533: "process", 65534: "convert"}
+"""What each user does beside recording, by user numbers without rights. Where the tests run as root, the two users are
+two users of the system."""
 TWO_USERS = os.name == "posix" and os.geteuid() == 0
 
 
@@ -83,7 +84,7 @@ def test_theTestsOfTheModuleAreRegistered(installed):
 class User:
     """A user with a home, a folder for temporary files and settings of their own, in whose Python pip fails."""
 
-    def __init__(self, top, number, module, port):
+    def __init__(self, top, number, module, port, job):
         self.home = Path(top, f"user {number}")
         for name in ("home", "tmp", "data", "run", "forbidden/pip"):
             (self.home / name).mkdir(parents=True)
@@ -105,7 +106,7 @@ class User:
             options = {"user": number, "group": number, "extra_groups": []}
             environment["PYTHONDONTWRITEBYTECODE"] = "1"
         self.process = subprocess.Popen(
-            [sys.executable, str(USER), str(module), str(port), str(self.home / "data")],
+            [sys.executable, str(USER), str(module), str(port), str(self.home / "data"), job],
             env=environment,
             cwd=self.home,
             stdin=subprocess.PIPE,
@@ -119,19 +120,20 @@ class User:
 
 
 def test_twoUsersWorkAtOnce(installed):
-    """Both record, convert and process images from one read-only tree, and ask for the same port."""
+    """Both record from one read-only tree, and ask for the same port; one also processes images, one converts."""
     tree, _build = installed
     before, modes = files(tree), {stat.S_IMODE(path.stat().st_mode) & 0o222 for path in tree.rglob("*")}
     assert modes == {0}
     port = freePort()
     with tempfile.TemporaryDirectory(prefix="two users é ") as top:
         os.chmod(top, 0o755)
-        users = [User(top, number, tree / "RealTimeImaging.py", port) for number in NUMBERS]
+        users = [User(top, number, tree / "RealTimeImaging.py", port, job) for number, job in JOBS.items()]
         try:
-            assert [user.says() for user in users] == ["live", "live"]
-            for user in users:
-                user.process.stdin.write("\n")
-                user.process.stdin.flush()
+            for step in ("live", "asked"):
+                assert [user.says() for user in users] == [step, step]
+                for user in users:
+                    user.process.stdin.write("\n")
+                    user.process.stdin.flush()
             seen = [json.loads(user.says()) for user in users]
             assert [user.process.wait(30) for user in users] == [0, 0]
         finally:
@@ -148,8 +150,9 @@ def test_twoUsersWorkAtOnce(installed):
         assert (counts["failed"], counts["rejected"]) == (0, 0)
         assert counts["recorded"] >= 3
         assert {".raw", ".seq.nhdr", ".json"} == set(one["recorded"])
-        assert one["converted"] == ["done"]
         assert "Documentation and tutorials" in one["help"]
+    assert seen[0]["processed"] >= 3
+    assert seen[1]["converted"] == ["done"]
     assert left == []
     assert files(tree) == before
     if os.path.isdir("/dev/shm"):
