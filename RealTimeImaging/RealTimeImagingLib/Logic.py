@@ -277,6 +277,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.recording.close()
         self.exports.close()
         self.conversion.close()
+        self.simulator.close()
 
     def push(
         self,

@@ -1,6 +1,9 @@
+import functools
+
 import numpy as np
 import pytest
-from RealTimeImagingLib.Host.Callbacks import BETWEEN, LONGEST, FrameCallbacks
+from RealTimeImagingLib.Host.Callbacks import BETWEEN, LONGEST, Callbacks, FrameCallbacks
+from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
 
 
@@ -119,3 +122,74 @@ def test_a_removed_callback_takes_no_time(listening):
     listening.callbacks.hand(frame(0))
     assert seen == []
     assert listening.callbacks.times() == {}
+
+
+BLOCK = """
+def mean(frame):
+    seen.append(frame.number)
+
+callbacks.add(mean, stream="Live")
+callbacks.add(mean, stream="Other")
+"""
+
+
+def test_a_block_that_is_pasted_twice_calls_once(listening):
+    """The functions of the second paste replace those of the first; another function of another name stays."""
+    seen = []
+    console = {"__name__": "__main__", "seen": seen, "callbacks": listening.callbacks}
+    for text in (BLOCK, BLOCK, BLOCK.replace("mean", "other")):
+        exec(text, console)
+    listening.callbacks.hand(frame(0))
+    listening.callbacks.hand(frame(1, "Other"))
+    assert seen == [0, 0, 1, 1]
+    assert list(listening.callbacks.times()) == ["mean", "mean 2", "other", "other 2"]
+
+
+def test_inner_functions_of_one_name_are_different(listening):
+    """So are lambdas, bound methods and wrapped functions."""
+    seen = []
+
+    def made(number):
+        def callback(frame):
+            seen.append(number)
+
+        return callback
+
+    console = {"__name__": "__main__", "seen": seen, "wraps": functools.wraps, "callbacks": listening.callbacks}
+    for callback in (made(0), made(1)):
+        listening.callbacks.add(callback)
+    exec(
+        """
+def wrapped(function, number):
+    @wraps(function)
+    def call(frame):
+        seen.append(number)
+    return call
+
+def mean(frame):
+    pass
+
+for number in (2, 3):
+    callbacks.add(wrapped(mean, number))
+    callbacks.add(lambda frame, number=number: seen.append(number + 2))
+""",
+        console,
+    )
+    listening.callbacks.hand(frame(0))
+    assert sorted(seen) == [0, 1, 2, 3, 4, 5]
+
+
+def test_event_and_message_callbacks_are_redefined_too():
+    seen, callbacks = [], Callbacks()
+    console = {"__name__": "__main__", "seen": seen, "callbacks": callbacks}
+    for _paste in range(2):
+        exec(
+            "def note(one):\n    seen.append(one)\n"
+            "callbacks.addEventCallback(note)\ncallbacks.addMessageCallback(note)\n",
+            console,
+        )
+    event = Event("code", "Text.")
+    callbacks.report(event)
+    assert seen == [event]
+    callbacks.deliver("message")
+    assert seen == [event, "message"]

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
+from types import FunctionType
 
 import numpy as np
 
@@ -33,6 +34,18 @@ JUDGED, BETWEEN = 50, 10
 """Number of images over which the callbacks are judged, and number of images between two judgements."""
 
 log = logging.getLogger(__name__)
+
+
+def redefines(new: object, old: object) -> bool:
+    """Return True for two functions of one name at the top level of one module, such as Slicer's console.
+
+    A block that is pasted twice, or a module that is reloaded, defines its functions again.
+    """
+    if new is old or not (isinstance(new, FunctionType) and isinstance(old, FunctionType)):
+        return False
+    # Names of inner functions and lambdas have "<", and a wrapper has the name of the function that it wraps.
+    names = {(one.__module__, one.__qualname__, one.__code__.co_name) for one in (new, old)}
+    return len(names) == 1 and "<" not in new.__qualname__ and new.__code__.co_name == new.__name__
 
 
 @dataclass(eq=False)
@@ -67,10 +80,13 @@ class FrameCallbacks:
     def add(self, callback: FrameCallback, stream: str | None = None, every: bool = False) -> None:
         """Call with every frame that is shown, or with the frames of one stream; ignore a second call.
 
+        A function that is defined again replaces the earlier one, see :func:`redefines`.
+
         :param every: also call with frames that arrive and are not shown.
         """
         if any(one.callback == callback and one.stream == stream for one in self._entries):
             return
+        self._entries = [one for one in self._entries if not redefines(callback, one.callback)]
         name = str(getattr(callback, "__name__", type(callback).__name__)).strip("<>")
         taken = {one.name for one in self._entries}
         self._entries.append(_Entry(callback, stream, freeName(name, taken), every))
@@ -221,7 +237,10 @@ class Callbacks:
         self._errors: set[str] = set()
 
     def addEventCallback(self, callback: EventCallback) -> None:
-        """Call with every event."""
+        """Call with every event; a function that is defined again replaces the earlier one."""
+        for older in self._eventCallbacks.receivers:
+            if redefines(callback, older):
+                self._eventCallbacks.disconnect(older)
         self._eventCallbacks.connect(callback)
 
     def removeEventCallback(self, callback: EventCallback) -> None:
@@ -229,7 +248,9 @@ class Callbacks:
         self._eventCallbacks.disconnect(callback)
 
     def addMessageCallback(self, callback: MessageCallback) -> None:
-        """Call with every message of a device, in order of arrival."""
+        """Call with every message of a device, in order of arrival; a function that is defined again replaces the
+        earlier one."""
+        self._messageCallbacks = [one for one in self._messageCallbacks if not redefines(callback, one)]
         if callback not in self._messageCallbacks:
             self._messageCallbacks.append(callback)
 

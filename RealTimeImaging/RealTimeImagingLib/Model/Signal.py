@@ -17,6 +17,11 @@ class Signal(Generic[Arguments]):
     def __init__(self) -> None:
         self._receivers: list[Callable[Arguments, object]] = []
 
+    @property
+    def receivers(self) -> tuple[Callable[Arguments, object], ...]:
+        """The connected receivers, in the order of connection."""
+        return tuple(self._receivers)
+
     def connect(self, receiver: Callable[Arguments, object]) -> None:
         """Call a receiver at each emission from now on; receivers are called in the order of connection."""
         if receiver not in self._receivers:
