@@ -343,7 +343,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         An array that it returns is pushed as a frame of the stream "<stream> <name of the function>". It gets the
         frame's geometry where the size agrees, its device time and attributes. Streams that callbacks make go only to
         callbacks that name them here, and never to their makers. ``statistics()["callbackMs"]`` has the duration of
-        each callback; the event "callback-slow" reports when it is too long.
+        each callback; the event "callback-slow" reports when it is too long. A function that is defined again, as by a
+        block that is pasted twice, replaces the earlier one.
 
         :param stream: only frames of this stream.
         :param every: True also calls with frames that arrive in Slicer and are not shown because drawing takes too
@@ -434,6 +435,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._connectors.stop()
         self._pushes.deliver()
         self._session.close(written=False)
+        self.simulator.end()
         self.recording.forget()
         self._recordingViews.forget()
         self.exports.forget()
