@@ -65,10 +65,17 @@ class MRDScanner:
             waitUntil(due, stopped)
             if stopped():
                 return count
-            taken = replace(image, deviceTime=time.time())
-            self._write([self._breath(taken.deviceTime or 0.0)], stopped)
+            taken, end = replace(image, deviceTime=time.time()), time.monotonic() + CLOSE_TIME
+
+            def late(end: float = end) -> bool:
+                # A message that has begun is sent whole, if the server reads.
+                return stopped() and time.monotonic() > end
+
+            self._write([self._breath(taken.deviceTime or 0.0)], late)
             for message in messagesOf(taken, count, self._images, TICK):
-                self._sendImage(message, stopped)
+                self._sendImage(message, late)
+                if stopped():
+                    return count
             logSent(self._log, str(count), [checksum(image.pixels)], time.time())
             count, due = count + 1, due + 1 / self._fps
         return count

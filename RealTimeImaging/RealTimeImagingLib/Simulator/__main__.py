@@ -33,9 +33,9 @@ def main() -> int:
         signal.signal(kind, lambda *_: stopped.set())
     if options.until_input_ends:
         threading.Thread(target=_untilInputEnds, args=(stopped,), daemon=True).start()
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(options.log, "w", encoding="utf-8")) if options.log else None
-        try:
+    try:
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(open(options.log, "w", encoding="utf-8")) if options.log else None
             if options.folder:
                 scanner = FolderScanner(options.folder, options.fps, options.mode, log, options.keep)
                 files = shots(options.input, options.loop, options.format, options.thin)
@@ -43,7 +43,9 @@ def main() -> int:
             else:
                 sender = stack.enter_context(contextlib.closing(_sender(options, log)))
                 sender.send(itertools.islice(_images(options), options.frames), stopped.is_set)
-        except (RealTimeImagingError, OSError, ValueError) as error:
+    except (RealTimeImagingError, OSError, ValueError) as error:
+        # A receiver that is stopped together with its scanner breaks the connection.
+        if not stopped.is_set():
             sys.stderr.write(f"{error}\n")
             return 1
     return 0
@@ -118,7 +120,8 @@ def _sender(options: argparse.Namespace, log: IO[str] | None) -> Any:
     poseOf = Scan.probePose if options.scan == "phantom" else Sweep.probePose
     tracker = Sweep.SimulatedTracker(options.tool, options.late / 1000, poseOf) if options.tool else None
     scanner = NetworkScanner(options.host, port, server, options.fps, options.device, log, options.video, tracker)
-    if server:
+    # Slicer, which ends the input, takes messages only.
+    if server and not options.until_input_ends:
         sys.stdout.write(f"Listening on port {scanner.port}\n")
         sys.stdout.flush()
     return scanner
