@@ -1,4 +1,4 @@
-"""The tutorials run as they stand, block after block, as a user copies them into Slicer's console and a terminal."""
+"""The tutorials run as they stand: in the panel, and block after block in Slicer's console and a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+from pictures.Stage import Driver
+from pictures.Steps import STEPS
 from pictures.Tutorials import areDone, areReady, blocksOf, runInConsole, runInTerminal
 from unit.openIGTLinkSource import freePort
 
@@ -47,7 +49,7 @@ def test_motionAndTSNR(slicer, views, logic, tmp_path, noErrors, capsys, isReal)
     port = str(freePort())
     changes = {"/data/run.nii.gz": path.as_posix(), "18944": port}
     blocks = blocksOf("watch-motion-and-tsnr", changes)
-    assert [language for language, _block in blocks] == ["python"] * 5 + ["bash", "python"]
+    assert [language for language, _block in blocks] == ["python"] * 6 + ["bash", "python", "python"]
     console = {"slicer": slicer}
 
     def wait(words):
@@ -60,7 +62,7 @@ def test_motionAndTSNR(slicer, views, logic, tmp_path, noErrors, capsys, isReal)
             assert words == "results come"
             until(lambda: {"Live", "Live RigidMotion"} <= set(console["remote"].counts))
 
-    for _language, block in blocks[:5]:
+    for _language, block in blocks[:6]:
         runInConsole(block, console, wait)
     for name in ("motion", "tsnr"):
         figures = console[name].statistics()
@@ -74,13 +76,14 @@ def test_motionAndTSNR(slicer, views, logic, tmp_path, noErrors, capsys, isReal)
     assert logic.volumes.layer("Live TemporalSNR") == ("foreground", 0.5)
     assert len(slicer.util.arrayFromTableColumn(console["table"], "Frame")) == count
     untilStopped(logic)
-    command = shlex.split(blocks[5][1])
+    command = shlex.split(blocks[6][1])
     assert command[:3] == ["python3", "run.py", "acquire"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "RealTimeImaging")}
     command = [sys.executable, "-m", "RealTimeImagingLib.Command", *command[3:]]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
         try:
-            runInConsole(blocks[6][1], console, wait)
+            for _language, block in blocks[7:]:
+                runInConsole(block, console, wait)
             assert "Live RigidMotion" in capsys.readouterr().out
         finally:
             other.send_signal(signal.SIGINT) if os.name == "posix" else other.terminate()
@@ -114,17 +117,21 @@ def test_temperature(slicer, views, logic, noErrors, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the commands are those of a POSIX terminal")
-def test_network(slicer, views, logic, incoming, tmp_path, noErrors, capsys):
+def test_network(slicer, views, logic, tmp_path, noErrors, capsys):
     """The environment is made from the package index, as the tutorial says."""
     pytest.importorskip("onnxruntime", reason="there is no onnxruntime for this Python")
-    blocks = blocksOf(
-        "run-a-neural-network", {"/data/": f"{tmp_path.as_posix()}/", "python3 -m": f"{sys.executable} -m"}
-    )
-    assert [language for language, _block in blocks] == ["bash", "python", "bash", "python", "python"]
+    made = tmp_path / "made.nii"
+    array = np.zeros((24, 24, 5), np.int16)
+    array[8:16, 8:16, 2] = 1000
+    nibabel.Nifti1Image(array, np.eye(4)).to_filename(made)
+    changes = {'os.path.expanduser("~")': repr(tmp_path.as_posix()), "python3 -m": f"{sys.executable} -m"}
+    changes['"--fps", 5'] = f'"--input", {made.as_posix()!r}, "--frames", 1'
+    blocks = blocksOf("run-a-neural-network", changes)
+    assert [language for language, _block in blocks] == ["bash", "python", "bash", "python", "python", "python"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    runInTerminal(blocks[0][1], env=environment)
+    runInTerminal(blocks[0][1], env=environment, cwd=tmp_path)
     (tmp_path / "model.py").write_text(blocks[1][1], encoding="utf-8")
-    runInTerminal(blocks[2][1], env=environment)
+    runInTerminal(blocks[2][1], env=environment, cwd=tmp_path)
     console = {"slicer": slicer}
 
     def wait(words):
@@ -132,10 +139,6 @@ def test_network(slicer, views, logic, incoming, tmp_path, noErrors, capsys):
             until(lambda: areReady(logic))
             return
         assert words == "images come"
-        array = np.zeros((24, 24, 5), np.int16)
-        array[8:16, 8:16, 2] = 1000
-        nibabel.Nifti1Image(array, np.eye(4)).to_filename(incoming / ".a.nii")
-        (incoming / ".a.nii").rename(incoming / "a.nii")
         until(lambda: areDone(logic, console["network"], 1))
         until(lambda: logic.statistics()["streams"].get("Live ONNXSegmentation", {}).get("shown") == 1)
 
@@ -147,3 +150,70 @@ def test_network(slicer, views, logic, incoming, tmp_path, noErrors, capsys):
     assert logic.volumes.layer("Live ONNXSegmentation") == ("foreground", 0.5)
     assert "'processed': 1" in capsys.readouterr().out
     until(lambda: not logic.isRunning())
+
+
+class Rehearsal(Driver):
+    """Panel in which a tutorial is followed without pictures."""
+
+    hurries = True
+
+    def __init__(self, slicer, widget, logic, folder):
+        super().__init__(str(folder))
+        self.slicer, self.widget, self.logic, self.ui = slicer, widget, logic, widget.self().panel.ui
+        self._ports = {}
+
+    def until(self, predicate):
+        until(predicate)
+
+    def port(self, number):
+        return self._ports.setdefault(number, freePort())
+
+
+@pytest.fixture
+def rehearsal(slicer, module, views, logic, tmp_path, noErrors):
+    made = Rehearsal(slicer, module.widgetRepresentation(), logic, tmp_path)
+    yield made
+    made.endPrograms()
+
+
+def follow(name, rehearsal):
+    """Follow a tutorial to its end."""
+    assert list(STEPS[name](rehearsal))
+
+
+def test_scannerFolder(rehearsal, logic):
+    follow("folder", rehearsal)
+    assert [event for event in logic.events() if event.level != "info"] == []
+
+
+def test_scanPlane(rehearsal, logic):
+    follow("plane", rehearsal)
+    answers = [event.text for event in logic.events() if event.code == "answered"]
+    assert len(answers) == 1
+    assert "stopped" in answers[0]
+
+
+def test_trackedUltrasound(rehearsal, capsys):
+    follow("ultrasound", rehearsal)
+    assert " mm OK\n" in capsys.readouterr().out
+
+
+def test_cameraTutorial(rehearsal, capsys):
+    follow("camera", rehearsal)
+    assert " pictures stored\n" in capsys.readouterr().out
+
+
+def test_dicomPush(rehearsal, capsys):
+    follow("dicom", rehearsal)
+    assert "['Simulated 1']" in capsys.readouterr().out
+
+
+def test_batchDICOM(rehearsal, slicer, capsys):
+    follow("batch", rehearsal)
+    assert capsys.readouterr().out.count("done ") == 2
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2
+
+
+def test_pythonConsole(rehearsal, capsys):
+    follow("console", rehearsal)
+    assert "60 images, " in capsys.readouterr().out

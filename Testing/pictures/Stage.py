@@ -26,64 +26,24 @@ DARK |= {"Text": "#ffffff", "Button": "#353535", "ButtonText": "#ffffff", "Highl
 """Colours of Slicer's dark style."""
 
 
-class Stage:
-    """Test host in which each picture has a panel and a scene of its own.
+class Driver:
+    """Panel that is used as a person uses it.
 
     :param folder: empty folder for images and recordings.
-    :param width: pixels of the panel.
-    :param font: size of the font in percent of the usual one.
-    :param dark: True uses the colours of Slicer's dark style.
     """
 
-    def __init__(self, folder: str, width: int = WIDTH, font: int = 100, dark: bool = False) -> None:
-        self.slicer = slicerhost.boot()
-        self._width, self._dark = width, dark
-        letters = QtWidgets.QApplication.font()
-        letters.setPointSizeF(letters.pointSizeF() * font / 100)
-        QtWidgets.QApplication.setFont(letters)
-        self._folder, self._palette = folder, QtWidgets.QApplication.palette()
+    hurries = False
+    """True for a test, which waits for fewer images."""
+
+    slicer: Any
+    widget: Any
+    logic: Any
+    ui: Any
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._scanners: list[subprocess.Popen[bytes]] = []
-        self.views: Any = None
-        """Widget with four views, from the first picture with views on."""
-        self.layout: Any = None
-
-    def close(self) -> None:
-        """End the host."""
-        slicerhost.quit()
-
-    @contextmanager
-    def panel(self) -> Iterator[None]:
-        """Load the module; afterwards stop everything, and forget settings, scene and files."""
-        import qt
-
-        module = slicerhost.loadModule(MODULE)
-        self.widget = module.widgetRepresentation()
-        self.logic = self.widget.self().logic
-        self.ui = self.widget.self().panel.ui
-        self.column = qt.QScrollArea()
-        self.column.setWidgetResizable(True)
-        self.column.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-        self.column.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-        self.column.setFrameShape(qt.QFrame.NoFrame)
-        self.column.setWidget(self.widget)
-        self.resize(self._width)
-        if self._dark:
-            self.useDarkColours()
-        self.close_(*(name for name, one in vars(self.ui).items() if one.inherits("ctkCollapsibleButton")))
-        self.widget.enter()
-        try:
-            yield
-        finally:
-            self._endScanners()
-            self.logic.stop()
-            slicerhost.runUntil(lambda: not self.logic.isRunning() and not self.logic.recording.building, PATIENCE)
-            self.column.takeWidget()
-            slicerhost.unloadModule("RealTimeImaging")
-            slicerhost.closeScene()
-            self.slicer.app.userSettings().clear()
-            QtWidgets.QApplication.setPalette(self._palette)
-            for name in os.listdir(self._folder):
-                shutil.rmtree(os.path.join(self._folder, name))
+        self._programs: list[subprocess.Popen[bytes]] = []
 
     # ---- what the user does
 
@@ -123,12 +83,24 @@ class Stage:
         self._scanners.append(subprocess.Popen(command, stdin=subprocess.PIPE))
         return self._scanners[-1]
 
-    def _endScanners(self) -> None:
+    def program(self, path: str) -> None:
+        """Start a Python program, which ends with the picture."""
+        self._programs.append(subprocess.Popen([sys.executable, path]))
+
+    def endPrograms(self) -> None:
+        """End scanners and programs."""
         for scanner in self._scanners:
             assert scanner.stdin
             scanner.stdin.close()
             scanner.wait()
-        self._scanners = []
+        for program in self._programs:
+            program.terminate()
+            program.wait()
+        self._scanners, self._programs = [], []
+
+    def port(self, number: int) -> int:
+        """Return the port that stands for a port of a tutorial."""
+        return number
 
     # ---- what happens
 
@@ -147,6 +119,82 @@ class Stage:
     def wait(self, seconds: float) -> None:
         """Let the state settle."""
         slicerhost.runUntil(lambda: False, seconds)
+
+    # ---- pictures
+
+    def makeViews(self) -> None:
+        """Make the four views; pictures before this one have none."""
+
+    def withViews(self, width: int, height: int) -> bytes:
+        """Return a picture of the panel beside the views.
+
+        :param width: of the picture, in pixels. :param height: the same.
+        """
+        return b""
+
+    def section(self, name: str) -> bytes:
+        """Return a picture of a section."""
+        return b""
+
+
+class Stage(Driver):
+    """Test host in which each picture has a panel and a scene of its own.
+
+    :param folder: empty folder for images and recordings.
+    :param width: pixels of the panel.
+    :param font: size of the font in percent of the usual one.
+    :param dark: True uses the colours of Slicer's dark style.
+    """
+
+    def __init__(self, folder: str, width: int = WIDTH, font: int = 100, dark: bool = False) -> None:
+        super().__init__(folder)
+        self.slicer = slicerhost.boot()
+        self._width, self._dark = width, dark
+        letters = QtWidgets.QApplication.font()
+        letters.setPointSizeF(letters.pointSizeF() * font / 100)
+        QtWidgets.QApplication.setFont(letters)
+        self._palette = QtWidgets.QApplication.palette()
+        self.views: Any = None
+        """Widget with four views, from the first picture with views on."""
+        self.layout: Any = None
+
+    def close(self) -> None:
+        """End the host."""
+        slicerhost.quit()
+
+    @contextmanager
+    def panel(self) -> Iterator[None]:
+        """Load the module; afterwards stop everything, and forget settings, scene and files."""
+        import qt
+
+        module = slicerhost.loadModule(MODULE)
+        self.widget = module.widgetRepresentation()
+        self.logic = self.widget.self().logic
+        self.ui = self.widget.self().panel.ui
+        self.column = qt.QScrollArea()
+        self.column.setWidgetResizable(True)
+        self.column.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        self.column.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        self.column.setFrameShape(qt.QFrame.NoFrame)
+        self.column.setWidget(self.widget)
+        self.resize(self._width)
+        if self._dark:
+            self.useDarkColours()
+        self.close_(*(name for name, one in vars(self.ui).items() if one.inherits("ctkCollapsibleButton")))
+        self.widget.enter()
+        try:
+            yield
+        finally:
+            self.endPrograms()
+            self.logic.stop()
+            slicerhost.runUntil(lambda: not self.logic.isRunning() and not self.logic.recording.building, PATIENCE)
+            self.column.takeWidget()
+            slicerhost.unloadModule("RealTimeImaging")
+            slicerhost.closeScene()
+            self.slicer.app.userSettings().clear()
+            QtWidgets.QApplication.setPalette(self._palette)
+            for name in os.listdir(self._folder):
+                shutil.rmtree(os.path.join(self._folder, name))
 
     # ---- pictures
 

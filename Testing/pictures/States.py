@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from RealTimeImagingLib.Processing import BuiltIn
 
 from .Stage import Stage
+from .Steps import STEPS
 from .Tutorials import TUTORIALS
 
 PORT = 18944
@@ -193,6 +194,28 @@ def live(stage: Stage) -> bytes:
     return stage.withViews(1000, 640)
 
 
+def tried(stage: Stage) -> bytes:
+    """The simulated scanner, after one click."""
+    stage.makeViews()
+    stage.ui.tryButton.click()
+    stage.until(lambda: stage.logic.statistics()["received"] > 30)
+    return stage.withViews(900, 400)
+
+
+def scrub(stage: Stage) -> bytes:
+    """A recording replays, paused, beside the views."""
+    stage.makeViews()
+    stage.open("recordingsSection")
+    _recorded(stage, "sub-01_task-rest")
+    stage.ui.refreshRecordingsButton.click()
+    stage.until(lambda: stage.ui.recordingsList.count == 1 and stage.ui.replayRecordingButton.enabled)
+    stage.ui.replayRecordingButton.click()
+    stage.until(lambda: stage.ui.replaySlider.visible and stage.ui.replaySlider.value >= 8)
+    stage.ui.pauseButton.click()
+    stage.wait(0.5)
+    return stage.withViews(900, 400)
+
+
 def Demo(stage: Stage) -> bytes:
     """The panel and the views, while images are recorded."""
     stage.makeViews()
@@ -290,7 +313,7 @@ def wide(stage: Stage) -> bytes:
 
 
 KINDS = ("folder", "replay", "openigtlink", "http", "camera", "dicom", "mrd")
-STATES: dict[str, Callable[[Stage], bytes]] = {f"idle-{name}": _idle(name) for name in KINDS}
+STATES: dict[str, Callable[[Stage], bytes | Iterator[bytes]]] = {f"idle-{name}": _idle(name) for name in KINDS}
 STATES |= {
     one.__name__: one
     for one in (
@@ -312,10 +335,12 @@ STATES |= {
         narrow,
         wide,
         live,  # from here on there are views
+        scrub,
         Demo,
     )
 }
-STATES |= TUTORIALS
+STATES["try"] = tried
+STATES |= STEPS | TUTORIALS
 USED = ("idle-folder", "waiting", "receiving", "stalled", "two", "recording", "recordings", "replay", "devices")
-USED += ("processing", "signals", "events", "live", "Demo", *TUTORIALS)
+USED += ("processing", "signals", "events", "live", "try", "scrub", "Demo", *STEPS, *TUTORIALS)
 """Pictures of the documentation."""

@@ -95,13 +95,13 @@ def network(stage: Stage) -> bytes:
 
     stage.makeViews()
     model = os.path.join(stage.folder("network"), "model.onnx")
-    changes = {"/data/model.onnx": model, "/data/incoming": stage.folder("incoming")}
-    changes['    python="/data/network/bin/python",\n'] = ""
+    changes = {'f"{home}/model.onnx"': repr(model), '"model.onnx"': repr(model)}
+    changes |= {'f"{home}/RealTimeImaging/incoming"': repr(stage.folder("incoming"))}
+    changes['    python=f"{home}/network/bin/python",\n'] = ""
     blocks = [
         (language, text.replace("logic.stop()\n", "")) for language, text in blocksOf("run-a-neural-network", changes)
     ]
     subprocess.run([sys.executable, "-c", blocks[1][1]], check=True)
-    stage.scanner(stage.folder("incoming"), "--fps", "5")
     _run(stage, blocks[3:], "network", 8)
     return _picture(stage)
 

@@ -12,10 +12,11 @@ from PIL import Image
 
 from .Stage import WIDTH, Stage
 from .States import STATES, USED
+from .Steps import STEPS
 from .Tutorials import TUTORIALS
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-PLACES = {"Demo": ("Resources",)} | dict.fromkeys(TUTORIALS, ("docs", "tutorials", "pictures"))
+PLACES = {"Demo": ("Resources",)} | dict.fromkeys((*STEPS, *TUTORIALS), ("docs", "tutorials", "pictures"))
 """Folders of pictures that belong elsewhere than in docs/pictures."""
 LARGEST = 60_000
 """Bytes of a picture in the repository."""
@@ -31,18 +32,21 @@ def main() -> int:
         for name in options.only or USED:
             folder = options.output or os.path.join(ROOT, *PLACES.get(name, ("docs", "pictures")))
             os.makedirs(folder, exist_ok=True)
-            path = os.path.join(os.path.relpath(folder), f"{name}.png")
             try:
                 with stage.panel():
-                    save(STATES[name](stage), path)
+                    made = STATES[name](stage)
+                    for index, png in enumerate([made] if isinstance(made, bytes) else made):
+                        path = os.path.join(
+                            os.path.relpath(folder), f"{name}-{index + 1}.png" if index else f"{name}.png"
+                        )
+                        save(png, path)
+                        size = os.path.getsize(path)
+                        print(f"{path}: {size:,} bytes")
+                        if size > LARGEST:
+                            failed.append(name)
             except TimeoutError as error:
                 failed.append(name)
                 print(f"{name}: {error}", file=sys.stderr)
-                continue
-            size = os.path.getsize(path)
-            print(f"{path}: {size:,} bytes")
-            if size > LARGEST:
-                failed.append(name)
         stage.close()
     return 1 if failed else 0
 
