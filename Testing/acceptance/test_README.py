@@ -1,270 +1,104 @@
-"""The README's examples run as they stand, one after another, as in Slicer's console."""
+"""README: its Python runs as it stands, also when it is pasted twice; every command and every label exists."""
 
 from __future__ import annotations
 
-import ast
-import os
+import importlib.util
 import re
-import shutil
-import socket
-import subprocess
-import sys
-from types import SimpleNamespace
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
-import vtk
-from RealTimeImagingLib.Model.Frame import checksum
-from RealTimeImagingLib.OpenIGTLink import StatusMessage
-from unit.cameraSource import film, picture
-from unit.conversions import series
-from unit.openIGTLinkSource import freePort, hear, image, sendAll
+from RealTimeImagingLib import SettingsError
 
-from .conftest import ROOT, SIMULATOR, until, untilStopped
-from .test_OpenIGTLink import waiting
+from .conftest import ROOT, until
+from .test_UserPages import BLOCK, save
 
-COMING = "# ... images come ...\n"
-"""Where an example waits for images."""
-
-
-OWN = (
-    "Frames from Python",
-    "OpenIGTLink",
-    "DICOM series to NRRD",
-    "DICOM from a scanner or archive",
-    "MRI scanners over MRD (ISMRMRD)",
-    "Camera",
-    "Images over HTTP",
+LIBRARY = ROOT / "RealTimeImaging" / "RealTimeImagingLib"
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = ("README.md", "panel.md", "python.md", "recording.md", "convert-dicom.md")
+FOR_USERS = [page for page in PAGES if page.parent.name in ("tutorials", "sources") or page.name in GUIDES]
+SLICERS = ("Code > Download ZIP", "Edit > Application Settings > Modules", "View > Python Console", "View > Error Log")
+"""Texts that are not of this module: of Slicer, of systems and of the site of the repository."""
+SLICERS += (
+    "Fit to content",
+    "System Settings > Privacy & Security > Camera",
+    "Connection refused",
+    "Sample Data",
+    "MRPhantom",
 )
-"""The sections that need no folder: each has a test of its own."""
+VALUES = ("Use -83 ms", "Existing files: Show all, by name")
+"""Texts with values in them."""
 
 
-def sections():
-    """The text of each section by its heading."""
-    parts = re.split(r"^## (.*)\n", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def blocksOf(language):
+    return [block for name, block in BLOCK.findall(README.read_text(encoding="utf-8")) if name == language]
 
 
-def blocksOf(text):
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-
-
-def test_pythonExamples(slicer, views, logic, incoming, tmp_path, noErrors, capsys):
-    text = "".join(text for heading, text in sections().items() if heading not in OWN)
-    text = text.replace("/data/incoming", str(incoming)).replace("/data/recordings", str(tmp_path / "recordings"))
-    blocks = blocksOf(text)
-    assert len(blocks) >= 4
-    stopping = [block for block in blocks if "logic.stop()" in block]
-    halves = [block.partition(COMING) for block in blocks if block not in stopping]
-    console = {"slicer": slicer}
-    for before, _, _after in halves:
-        exec(before, console)
+def test_pythonInTenLines(slicer, views, logic, incoming, tmp_path, noErrors, capsys):
+    """A second paste, as after a look elsewhere, names the running source, and nothing is called twice."""
+    first, second = (
+        block.replace("/data/incoming", incoming.as_posix()).replace("/data/", f"{tmp_path.as_posix()}/")
+        for block in blocksOf("python")
+    )
+    assert len((first + second).split("\n")) <= 14
+    console = {"slicer": slicer, "__name__": "__main__"}
+    exec(first, console)
+    with pytest.raises(SettingsError, match="Live"):
+        exec(first, console)
+    exec(first[first.index("def mean") : first.index("logic.startRecording")], console)
     until(lambda: logic.recording.status()["free"] is not None)
-    array = np.arange(64 * 64 * 24, dtype=np.int32).reshape(64, 64, 24)
-    image = nibabel.Nifti1Image(array, np.eye(4))
-    image.to_filename(incoming / ".a.nii")
-    (incoming / ".a.nii").rename(incoming / "a.nii")
+    save(incoming, "a.nii", np.full((3, 4, 5), 7, np.int16))
     until(lambda: logic.statistics()["shown"] == 1)
-    for _before, _, after in halves:
-        exec(after, console)
-    until(lambda: not logic.recording.building and not logic.exports.status()["running"])
-    assert console["browserNode"].GetMasterSequenceNode().GetNumberOfDataNodes() == 1
-    for block in stopping:
-        exec(block, console)
-    until(lambda: not logic.isRunning())
-    printed = capsys.readouterr().out
-    assert f"0 {array.mean()}" in printed
-    assert "a.nii: " in printed
-    assert "folder-there Watching" in printed
-    assert "saved Saved and compared" in printed
-    suffixes = sorted("".join(path.suffixes) for path in (tmp_path / "recordings").iterdir())
-    assert [suffix for suffix in suffixes if suffix in (".json", ".nrrd", ".raw", ".seq.nhdr")] == suffixes
+    exec(second, console)
+    assert capsys.readouterr().out == "Live 0: mean 7.0\n1 images received\n"
+    until(lambda: not logic.isRunning() and not logic.recording.building)
+    assert console["browserNode"].GetNumberOfItems() == 1
 
 
-class Camera:
-    """Stands in for a camera with OpenCV."""
-
-    def __init__(self, number):
-        self.images = [np.full((4, 6, 3), (value, 0, 0), np.uint8) for value in range(20)]
-
-    def isOpened(self):
-        return True
-
-    def read(self):
-        return (True, self.images.pop(0)) if self.images else (False, None)
+def test_theReadmeIsShort():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
 
 
-def test_framesFromPython(slicer, views, logic, noErrors, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv2", SimpleNamespace(VideoCapture=Camera))
-    blocks = blocksOf(sections()["Frames from Python"])
-    assert len(blocks) == 3
-    console = {"slicer": slicer, "logic": logic}
-    for block in blocks:
-        exec(block, console)
-    until(lambda: logic.statistics()["streams"]["Walk"]["received"] == 201)
-    logic.stop()
-    until(lambda: not logic.isRunning())
-    received = {name: one["received"] for name, one in logic.statistics()["streams"].items()}
-    assert received.pop("Walk overlay") >= 1
-    assert received == {"Walk": 201, "Camera": 20}
-    assert (slicer.util.arrayFromVolume(logic.liveVolumeNode("Camera"))[..., 2] == 19).all()
-    walk, overlay = (slicer.util.arrayFromVolume(logic.liveVolumeNode(name)) for name in ("Walk", "Walk overlay"))
-    assert ((overlay == (255, 0, 0)).all(axis=-1) == (walk == 255)).all()
-    assert logic.showIn("Walk overlay") == "Red"
+def test_everyCommandExists():
+    """Commands of run.py, and their options."""
+    spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
+    run = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run)
+    assert blocksOf("bash") == ["python3 run.py demo\npython3 run.py test\n"]
+    folders = {"demo": ROOT / "Testing" / "demo", "docs": ROOT / "Testing" / "pictures"}
+    folders |= {"acquire": LIBRARY / "Command", "convert": LIBRARY / "Conversion"}
+    options = {name: "".join(file.read_text("utf-8") for file in path.glob("*.py")) for name, path in folders.items()}
+    options["acquire"] += (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name, rest in re.findall(r"python3 run\.py ([\w-]+)([^`|]*)", text):
+            assert name in (*run.COMMANDS, "check", "--version"), (page, name)
+            for option in re.findall(r" --([a-z][\w-]*)", rest) if name in options else ():
+                if option == "help":
+                    continue
+                words = re.sub(r"-(\w)", lambda found: found[1].upper(), option)
+                assert f'"--{option}"' in options[name] or f"`{words}`" in options[name], (page, option)
 
 
-def test_camera(slicer, views, logic, tmp_path, noErrors, capsys):
-    (block,) = blocksOf(sections()["Camera"])
-    path = film(tmp_path / "video.mkv", [picture(number) for number in range(10)], rate=50)
-    assert "CameraSettings(0, width=1280, height=720, " in block
-    block = block.replace("CameraSettings(0, width=1280, height=720, ", f"CameraSettings({path!r}, ")
-    before, after = block.split("# ... pictures come ...\n")
-    console = {"slicer": slicer, "logic": logic}
-    exec(before, console)
-    source = console["source"]
-    until(lambda: "has ended" in source.status and source.details.get("grabbed") == 10)
-    exec(after, console)
-    assert "'passedOver': " in capsys.readouterr().out
-    assert logic.showIn("Camera") == "Red"
-    matrix = vtk.vtkMatrix4x4()
-    logic.liveVolumeNode("Camera").GetIJKToRASMatrix(matrix)
-    assert matrix.GetElement(0, 0) == -0.25
-    untilStopped(logic)
+@pytest.fixture(scope="module")
+def labels():
+    """Texts of the panel: of the forms, and all that pass ``_()``."""
+    found = set()
+    for file in (ROOT / "RealTimeImaging" / "Resources" / "UI").glob("*.ui"):
+        found |= {(one.text or "").strip(" :") for one in ET.parse(file).iter("string")}
+    for file in LIBRARY.parent.rglob("*.py"):
+        found |= set(re.findall(r'_\(\s*"((?:[^"\\]|\\.)*)"', file.read_text(encoding="utf-8")))
+    return found
 
 
-def test_openIGTLink(slicer, views, logic, noErrors, capsys):
-    (block,) = blocksOf(sections()["OpenIGTLink"])
-    ports = {"18944": str(freePort()), "18945": str(freePort())}
-    for port, free in ports.items():
-        block = block.replace(port, free)
-    before, after = block.split("# ... the device connects ...\n")
-    console = {"slicer": slicer, "logic": logic}
-    exec(before, console)
-    until(lambda: "Waiting for" in console["source"].status)
-    with socket.create_connection(("127.0.0.1", int(ports["18944"]))) as device:
-        until(logic.devices.canSend)
-        exec(after, console)
-        until(lambda: waiting(device))
-        heard = []
-        while {one.message_type for one in heard} < {"TRANSFORM", "STRING"}:
-            heard += hear(device, 1)
-        assert [one.string for one in heard if one.message_type == "STRING"] == ["START_SEQUENCE"]
-        sendAll(device, StatusMessage(1, 0, "OK", "scanning", device_name="Scanner"))
-        until(lambda: "answered" in [event.code for event in logic.events()])
-        until(lambda: ports["18945"] in logic.broadcast.words())
-        with socket.create_connection(("127.0.0.1", int(ports["18945"]))) as other:
-            until(lambda: "1 " in logic.broadcast.words())
-            sendAll(device, image(1))
-            until(lambda: waiting(other))
-            (got,) = hear(other, 1)
-            assert checksum(got.pixels) == checksum(image(1).pixels)
-        untilStopped(logic)
-    assert "status Scanner" in capsys.readouterr().out
-
-
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_imagesOverHTTP(slicer, views, logic, tmp_path, noErrors, capsys):
-    """The line for a terminal and the sender's Python, each as a program of its own."""
-    text = sections()["Images over HTTP"].replace("18980", str(freePort()))
-    start, sender = blocksOf(text)
-    before, waits, after = start.partition("# ... it listens ...\n")
-    assert waits
-    console = {"logic": logic}
-    exec(before, console)
-    until(lambda: console["source"].details)
-    exec(after, console)
-    token = capsys.readouterr().out.strip()
-    logic.startRecording(tmp_path / "recordings")
-    until(lambda: logic.recording.status()["free"] is not None)
-    nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_filename(
-        tmp_path / "image.nii.gz"
-    )
-    line = re.search(r"```\n(curl .*)\n```", text)[1]
-    said = []
-    for command, shell in ((line.replace("TOKEN", token), True), ([sys.executable, "-c", sender], False)):
-        filled = command if shell else [one.replace("TOKEN", token) for one in command]
-        program = subprocess.Popen(filled, shell=shell, cwd=tmp_path, stdout=subprocess.PIPE)
-        until(lambda program=program: program.poll() is not None)
-        with program.stdout:
-            said.append(ast.literal_eval(program.stdout.read().decode().replace("true", "True")))
-    assert said[0] == {"stream": "Live", "number": 0, "numbers": [0], "recorded": True}
-    assert said[1] == {"stream": "Video", "number": 0, "numbers": [0], "recorded": True}
-    assert str(said[1]) in text
-    until(lambda: logic.statistics()["shown"] == 2)
-    assert slicer.util.arrayFromVolume(logic.liveVolumeNode()).shape == (5, 4, 3)
-    assert slicer.util.arrayFromVolume(logic.liveVolumeNode("Video")).shape == (1, 480, 640)
-    logic.stopRecording()
-    untilStopped(logic)
-    until(lambda: not logic.recording.building)
-
-
-def test_dicomReceiver(slicer, views, logic, tmp_path, noErrors, capsys):
-    (block,) = blocksOf(sections()["DICOM from a scanner or archive"])
-    port = str(freePort())
-    block = block.replace("/data/received", str(tmp_path / "received")).replace("11112", port)
-    before, after = block.split("# ... a scanner sends ...\n")
-    console = {"slicer": slicer, "logic": logic}
-    exec(before, console)
-    until(lambda: "Waiting for images" in console["source"].status)
-    command = [sys.executable, str(SIMULATOR), "--store", port, "--frames", "2", "--thin", "8"]
-    with subprocess.Popen(command) as scanner:
-        until(lambda: scanner.poll() == 0)
-    until(lambda: logic.statistics()["received"] == 2)
-    # Not before the scanner's end of the connection was heard.
-    until(lambda: "Waiting for images" in (said := console["source"].status) and "14 instances stored" in said)
-    exec(after, console)
-    printed = capsys.readouterr().out
-    assert f"Waiting for images sent to SLICER on 127.0.0.1, port {port}" in printed
-    assert "['Simulated 1']" in printed
-    assert len(list((tmp_path / "received").rglob("*.dcm"))) == 14
-    untilStopped(logic)
-
-
-def test_mrdServerAndClient(slicer, views, logic, tmp_path, noErrors, capsys):
-    """The client of the second example sends to the server of the first."""
-    server, client = blocksOf(sections()["MRI scanners over MRD (ISMRMRD)"])
-    port = str(freePort())
-    before, waits, after = server.replace("9002", port).partition("# ... a scanner sends ...\n")
-    assert waits
-    console = {"slicer": slicer, "logic": logic}
-    exec(before, console)
-    until(lambda: "Waiting for a device" in console["source"].status)
-    first = console["source"]
-    path = tmp_path / "run.nii"
-    nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_filename(path)
-    exec(client.replace("9002", port).replace("/data/run.h5", str(path).replace("\\", "/")), console)
-    until(lambda: "5 images sent, back: 5 images received" in console["source"].status)
-    until(lambda: "Waiting for the next measurement" in first.status and logic.statistics()["received"] == 2)
-    exec(after, {**console, "source": first})
-    status, streams = capsys.readouterr().out.splitlines()
-    assert status == "Waiting for the next measurement."
-    assert sorted(ast.literal_eval(streams)) == ["run", "run 2"]
-    assert [one["received"] for one in logic.statistics()["streams"].values()] == [1, 1]
-    untilStopped(logic)
-
-
-def test_conversion(slicer, logic, tmp_path, noErrors, capsys):
-    series(tmp_path / "dicom", SeriesDescription="Core A")
-    console, cluster = (
-        block.replace("/data", str(tmp_path).replace("\\", "/"))
-        for block in blocksOf(sections()["DICOM series to NRRD"])
-    )
-    before, after = console.split("# ... it ends ...\n")
-    exec(before, {"slicer": slicer, "logic": logic})
-    until(lambda: not logic.conversion.status()["running"], 30)
-    exec(after, {"slicer": slicer, "logic": logic})
-    assert "done 007_Core_A.nrrd" in capsys.readouterr().out
-    assert slicer.util.getNode("007_Core_A").GetImageData().GetDimensions() == (4, 5, 6)
-    pytest.importorskip("distributed", reason="dask is not installed")
-    program = tmp_path / "cluster.py"
-    program.write_text(cluster)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "RealTimeImaging")}
-    made = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, check=True)
-    assert "1 volume: 1 done" in made.stdout
-
-
-def test_everyPathInTheReadmeIsThere():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for path in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("page", FOR_USERS, ids=lambda page: page.stem)
+def test_everyLabelIsInThePanel(page: Path, labels):
+    """What a page for users writes in italics is a text of the panel."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    # Not names of files and patterns, which hold asterisks.
+    text = re.sub(r"`[^`]*`", "", text)
+    written = {" ".join(one.split()) for one in re.findall(r"(?<![*\w])\*([A-Z][^*]*)\*(?![*\w])", text)}
+    known = {*labels, *(label.split(":")[0] for label in labels), *SLICERS, *VALUES}
+    assert written - known == set()

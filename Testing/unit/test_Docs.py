@@ -88,3 +88,14 @@ def test_aBlockWaitsBeforeItsFirstLineOnly(page):
     """Who pastes a whole block waits before it, not within it."""
     for block in blocksOf(page):
         assert not re.search(r"\n *# \.\.\. .* \.\.\.$", block, re.MULTILINE), block
+
+
+def test_theCitationNamesTheExtension():
+    """The version is in pyproject.toml alone."""
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split(": ", 1) for line in lines if re.match(r"[a-z-]+: ", line))
+    assert {"cff-version", "message", "title", "type", "license"} <= fields.keys()
+    assert "version" not in fields
+    assert any(line.startswith("  - name: ") for line in lines)
+    assert fields["license"] in (ROOT / "LICENSE.txt").read_text(encoding="utf-8").splitlines()[0]
+    assert f"{fields['repository-code']}#readme" in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
