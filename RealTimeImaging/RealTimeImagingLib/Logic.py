@@ -36,6 +36,7 @@ from .Link.WorkFolders import sweep
 from .Model.DeviceMessage import DeviceMessage
 from .Model.Errors import SettingsError
 from .Model.Event import Event
+from .Model.Files import parsedJSON
 from .Model.Frame import Frame, Pixels, imageOf
 from .Model.Packages import checkPackages
 from .Model.Quantities import durationText
@@ -254,7 +255,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Return the settings of the last start in this scene; None when there are none."""
         text = self._parameter(SETTINGS_PARAMETER)
         try:
-            return settingsFromJSON(json.loads(text)) if text else None
+            return settingsFromJSON(parsedJSON(text)) if text else None
         except (SettingsError, ValueError) as error:
             logging.warning("The scene's settings of Real-Time Imaging cannot be used: %s", error)
             return None

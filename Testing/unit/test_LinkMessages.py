@@ -25,6 +25,7 @@ from RealTimeImagingLib.Link.Messages import (
 )
 from RealTimeImagingLib.Link.Ring import Place
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
+from RealTimeImagingLib.Model.Errors import LinkError
 from RealTimeImagingLib.Model.Event import Event, Remedy
 from RealTimeImagingLib.Model.Frame import Frame
 
@@ -93,15 +94,35 @@ def test_a_frame_has_the_header_of_its_line():
 NO_OBJECTS = (b"no JSON", b"", b"[]", b"[1]", b'["pid"]', b'""', b"5", b"null", b"[" * 100_000, b"\xff")
 
 
-@pytest.mark.parametrize("line", [*NO_OBJECTS, b'{"command": "release"}', b'{"command": "keep", "x": 1}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *NO_OBJECTS,
+        b'{"command": "release"}',
+        b'{"command": "keep", "x": 1}',
+        b'{"command": "recordEvent", "event": []}',
+        b'{"command": []}',
+    ],
+)
 def test_a_line_that_is_no_command_raises(line):
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(LinkError, match="no message"):
         decodeCommand(line)
 
 
-@pytest.mark.parametrize("line", [*NO_OBJECTS, b"{}", b'{"unknown": 1}', b'{"status": "a", "unknown": 1}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *NO_OBJECTS,
+        b"{}",
+        b'{"unknown": 1}',
+        b'{"status": "a", "unknown": 1}',
+        b'{"status": {"template": "{x"}}',
+        b'{"frame": {"shape": 5}, "place": {}}',
+        b'{"event": []}',
+    ],
+)
 def test_a_line_that_is_no_report_raises(line):
-    with pytest.raises((ValueError, KeyError, TypeError)):
+    with pytest.raises(LinkError, match="no message"):
         decode(line)
 
 

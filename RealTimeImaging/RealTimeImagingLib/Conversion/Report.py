@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..Model.Errors import ConversionError
-from ..Model.Files import reasonOf, replaceFile, writeAll
+from ..Model.Files import parsedJSON, reasonOf, replaceFile, writeAll
 from ..Model.Quantities import counted
 from ..Model.Text import textsOf
 from ..Recording.Lock import Lock
@@ -276,7 +276,7 @@ class State:
 def _parsed(line: str) -> Any:
     # The last line of a killed process may be incomplete.
     try:
-        return json.loads(line)
+        return parsedJSON(line)
     except ValueError:
         return None
 

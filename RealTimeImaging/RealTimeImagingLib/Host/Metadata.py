@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 
 from ..Model.Errors import RecordingError, SettingsError
-from ..Model.Files import reasonOf
+from ..Model.Files import parsedJSON, reasonOf
 from ..Model.Text import textsOf
 from ..Recording import checkAttributes
 from .ChildProcess import LIBRARY
@@ -35,9 +35,14 @@ class Metadata:
         self._read, self._write = read, write
 
     def get(self) -> dict[str, str]:
-        """Return the names and values."""
+        """Return the names and values; none where those of a scene are damaged."""
         text = self._read()
-        return dict(json.loads(text)) if text else {}
+        try:
+            found = {str(name): str(value) for name, value in parsedJSON(text).items()} if text else {}
+            checkAttributes(found)
+        except (ValueError, AttributeError, RecordingError):
+            return {}
+        return found
 
     def set(self, metadata: Mapping[str, str]) -> None:
         """Replace all names and values.
@@ -56,7 +61,7 @@ class Metadata:
         for path in [*_jsonFiles(MODULE_TEMPLATES), *_jsonFiles(_userTemplates())]:
             try:
                 with open(path, encoding="utf-8") as file:
-                    values = json.load(file)
+                    values = parsedJSON(file.read())
                 fields = {str(name): str(value) for name, value in values["fields"].items()}
                 checkAttributes(fields)
                 found[str(values["name"])] = fields

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..Model.Event import Event
-from .Messages import FrameHeader, Message, Parts, objectOf
+from .Messages import FrameHeader, Message, Parts, messageIn
 from .Ring import Place
 
 if TYPE_CHECKING:
@@ -183,11 +183,9 @@ def commandOf(name: str, values: Mapping[str, Any]) -> Command:
 def decodeCommand(line: bytes) -> Command:
     """Return the command that a line to the acquisition process carries.
 
-    :raises ValueError: the line is no JSON object.
-    :raises TypeError: a field is missing or unknown.
+    :raises LinkError: the line is no command.
     """
-    values = objectOf(line)
-    return commandOf(values.pop("command", ""), values)
+    return messageIn(line, lambda values: commandOf(values.pop("command", ""), values))
 
 
 @dataclass(frozen=True)

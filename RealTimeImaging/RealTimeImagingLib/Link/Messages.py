@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from ..Model.DeviceMessage import DeviceMessage
+from ..Model.Errors import LinkError
 from ..Model.Event import Event, Remedy
+from ..Model.Files import openPrivate, parsedJSON
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import counted
 from ..Model.Text import textFromJSON, textsOf
@@ -32,6 +35,8 @@ _ = textsOf(__file__)
 
 TRACE = "REALTIMEIMAGING_TRACE"
 """Environment variable: path of the file to which Slicer's side appends all messages."""
+
+_TOKEN = re.compile(r'"token": "([^"\\]{8,})"')
 
 log = logging.getLogger(__name__)
 _toText = json.JSONEncoder(separators=(",", ":")).encode
@@ -79,11 +84,18 @@ def trace(process: str, direction: str, message: Any) -> None:
         return
     values = {"time": time.time(), "process": process, "direction": direction, "message": message.toJSON()}
     try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        with open(path, "a", encoding="utf-8", opener=openPrivate) as file:
+            file.write(withoutTokens(json.dumps(values)) + "\n")
     except OSError as error:
         log.warning("Messages are not traced any more: %s cannot be written: %s", path, error)
         del os.environ[TRACE]
+
+
+def withoutTokens(line: str) -> str:
+    """Return the JSON of a message with dots in place of its tokens, also inside its sentences."""
+    for token in set(_TOKEN.findall(line)):
+        line = line.replace(token, "...")
+    return line
 
 
 class Receivers:
@@ -457,29 +469,31 @@ REPORTS: dict[str, type[Message]] = {
 """Reports by the first key of their line."""
 
 
-def objectOf(line: bytes) -> dict[str, Any]:
-    """Return the JSON object in a line.
+Made = TypeVar("Made")
 
-    :raises ValueError: the line is no JSON object.
+
+def messageIn(line: bytes, make: Callable[[dict[str, Any]], Made]) -> Made:
+    """Return the message that a line carries.
+
+    :param make: makes the message of the JSON object in the line, such as ``Ready.fromJSON``.
+    :raises LinkError: the line is no JSON object, or one from which the message cannot be made.
     """
     try:
-        values = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("the line has too many levels") from error
-    if not isinstance(values, dict):
-        raise ValueError("a message is a JSON object")
-    return values
+        values = parsedJSON(line)
+        if not isinstance(values, dict):
+            raise TypeError("a message is a JSON object")
+        return make(values)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        text = _("A line between two processes is no message: {error}.")
+        raise LinkError(text.format(error=str(error))) from error
 
 
 def decode(line: bytes) -> Message:
     """Return the report that a line of a child process carries.
 
-    :raises ValueError: the line is no JSON object.
-    :raises KeyError: the first key names no report.
-    :raises TypeError: a field is missing or unknown.
+    :raises LinkError: the line is no report.
     """
-    values = objectOf(line)
-    return REPORTS[next(iter(values), "")].fromJSON(values)
+    return messageIn(line, lambda values: REPORTS[next(iter(values), "")].fromJSON(values))
 
 
 def broadcastWords(status: Mapping[str, Any]) -> str:

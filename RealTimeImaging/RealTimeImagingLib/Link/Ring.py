@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..Model.Errors import RingError
-from ..Model.Files import writeAll
+from ..Model.Files import reasonOf, writeAll
 from ..Model.Frame import Pixels
 from ..Model.Text import sentence, textsOf
 
@@ -458,7 +458,7 @@ class RingReader:
             try:
                 memory = _attach(ringPath(folder, self._name, place.generation), size + PAGE)
             except (OSError, ValueError) as error:
-                reason = str(error)
+                reason = reasonOf(error)
                 continue
             if memory[-len(MAGIC) :] == MAGIC:
                 return np.frombuffer(memory, np.uint8, size)

@@ -9,24 +9,29 @@ also for those whose pixels found no free slot. Slicer takes no part: its window
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..Model.Errors import LinkError
+from ..Model.Text import textsOf
 from .Commands import Command, Release, decodeCommand
 from .Lines import LineSplitter, LineWriter
-from .Messages import FrameHeader, Message, Parts
+from .Messages import FrameHeader, Message, Parts, messageIn
 from .Ring import Place
 
 LOOPBACK = "127.0.0.1"
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 """Flag of a send that does not wait; 0 on Windows, which has none."""
-HELLO_TIME = 5.0
-"""Seconds for a connection and its first line."""
+HELLO_TIME, HELLO_BYTES = 5.0, 1 << 12
+"""Most seconds for a connection and for its first line, and most bytes of this line. It has the token: what comes
+before is not trusted."""
+
+_ = textsOf(__file__)
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +98,26 @@ class SocketWriter(LineWriter):
         return self._connection.send(data)
 
 
-def linesOf(connection: socket.socket) -> Iterator[bytes]:
+def linesOf(connection: socket.socket, seconds: float) -> Iterator[bytes]:
     """Yield whole lines from a blocking socket until its end.
 
-    :raises OSError: the connection is lost, or silent for longer than its timeout.
+    :param seconds: for the first line; further lines may take any time.
+    :raises OSError: the connection is lost, or the first line is late.
+    :raises LinkError: the first line has more than HELLO_BYTES.
     """
-    splitter = LineSplitter()
+    splitter, count, end = LineSplitter(), 0, time.monotonic() + seconds
+    lines: list[bytes] = []
+    while not lines and count <= HELLO_BYTES:
+        connection.settimeout(max(0.001, end - time.monotonic()))
+        data = connection.recv(HELLO_BYTES)
+        if not data:
+            return
+        count += len(data)
+        lines = splitter.split(data)
+    if not lines:
+        raise LinkError(_("The first line of a connection has more than {most} bytes.").format(most=HELLO_BYTES))
+    connection.settimeout(None)
+    yield from lines
     while data := connection.recv(1 << 16):
         yield from splitter.split(data)
 
@@ -170,16 +189,13 @@ class Subscription:
             if self._closed:
                 return
             self._writer.put(self._request)
-            lines = linesOf(connection)
-            opened = Opened.fromJSON(json.loads(next(lines, b"{}")))
-            connection.settimeout(None)
+            lines = linesOf(connection, HELLO_TIME)
+            opened = messageIn(next(lines, b"{}"), Opened.fromJSON)
             self.folders, self.ring = opened.folders, opened.ring
             self.state = "open"
             for line in lines:
-                values = json.loads(line)
-                if "frame" in values:
-                    self._onOffer(self, Offer.fromJSON(values))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+                self._onOffer(self, messageIn(line, Offer.fromJSON))
+        except (OSError, LinkError) as error:
             if not self._closed:
                 log.info("The subscription to %s ended: %s", self._request.stream, error)
         finally:
@@ -193,7 +209,7 @@ def releasesIn(lines: Iterator[bytes]) -> Iterator[Release]:
     for line in lines:
         try:
             command = decodeCommand(line)
-        except (ValueError, TypeError, KeyError):
+        except LinkError:
             log.exception("A line of a subscriber is not understood: %r", line[:200])
             continue
         if isinstance(command, Release):

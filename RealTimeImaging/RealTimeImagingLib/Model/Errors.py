@@ -6,6 +6,7 @@
     ├── NotAnImageError          a file or message will never become an image
     ├── WireError                a message of OpenIGTLink cannot be read or sent
     ├── RingError                the shared memory cannot be reserved or opened
+    ├── LinkError                a line between two processes is no message
     ├── AcquisitionError         the acquisition process cannot start or does not answer
     ├── RecordingError           a recording cannot be written or opened
     │   └── RecordingFolderError a folder cannot hold recordings; also a SettingsError
@@ -62,6 +63,10 @@ class WireError(RealTimeImagingError, ValueError):
 
 class RingError(RealTimeImagingError):
     """The shared memory for frames cannot be reserved or opened."""
+
+
+class LinkError(RealTimeImagingError, ValueError):
+    """A line between two processes is no message, or a damaged one."""
 
 
 class AcquisitionError(RealTimeImagingError):

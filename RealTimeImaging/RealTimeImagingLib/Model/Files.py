@@ -1,8 +1,9 @@
-"""Files: access rights, writing and removing, reasons of errors, stamps, order of names, text of unknown encoding."""
+"""Files: access rights, writing and removing, reasons of errors, stamps, order of names, text from outside."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .SharedFiles import LONGEST
 from .Text import textsOf
@@ -124,6 +125,17 @@ def decodedText(data: bytes) -> str:
         return data.decode("latin-1")
 
 
+def parsedJSON(text: str | bytes) -> Any:
+    """Parse a JSON text from a file, a line or a scene.
+
+    :raises ValueError: the text is something else, or nests too deeply for Python.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(_("The text nests too deeply.")) from error
+
+
 def writeAll(handle: int, data: bytes | memoryview) -> None:
     """Write all bytes to an open file.
 
@@ -144,8 +156,10 @@ def replaceFile(path: str, data: bytes, private: bool = True) -> None:
     :raises OSError: the file cannot be written.
     """
     unfinished = path + UNFINISHED
+    # What a dead process left, or a link that somebody put there to have its target overwritten.
+    removeFile(unfinished)
     try:
-        with open(unfinished, "wb", opener=openPrivate if private else None) as file:
+        with open(unfinished, "xb", opener=openPrivate if private else None) as file:
             file.write(data)
         moveFile(unfinished, path)
     except OSError:

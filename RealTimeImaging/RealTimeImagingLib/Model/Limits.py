@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .Errors import SettingsError
 from .Event import Event
+from .Files import parsedJSON
 from .Text import Text, textsOf
 
 _ = textsOf(__file__)
@@ -103,7 +104,7 @@ class LimitWatch:
         :raises SettingsError: the text holds no limits.
         """
         try:
-            read = [(str(stream), str(name), above, below) for stream, name, above, below in json.loads(text)]
+            read = [(str(stream), str(name), above, below) for stream, name, above, below in parsedJSON(text)]
             for stream, name, above, below in read:
                 self.set(stream, name, _number(above), _number(below))
         except (ValueError, TypeError) as error:

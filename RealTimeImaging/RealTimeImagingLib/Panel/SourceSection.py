@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from ..Host.RunningSource import RunningSource
 from ..Model.Errors import MissingPackageError, RealTimeImagingError, SettingsError
 from ..Model.Event import Remedy
+from ..Model.Files import parsedJSON
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Sources import KINDS, kindOf, settingsFromJSON
@@ -288,7 +289,7 @@ def _hasSettings(form: SourceForm, source: RunningSource) -> bool:
 def _remembered(kind: str) -> SourceSettings | None:
     text = remembered(f"Settings/{kind}")
     try:
-        found = settingsFromJSON(json.loads(text)) if text else None
+        found = settingsFromJSON(parsedJSON(text)) if text else None
         return found if found is None or found.kind == kind else None
     except (SettingsError, ValueError) as error:
         logging.warning("The remembered settings of Real-Time Imaging cannot be used: %s", error)

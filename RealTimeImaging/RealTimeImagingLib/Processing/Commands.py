@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from ..Link.Commands import Command
 from ..Link.Lines import LineSplitter
+from ..Model.Errors import LinkError
 from .Messages import decodeToFunction
 
 CHUNK = 1 << 16
@@ -54,7 +55,7 @@ class CommandReader:
             line = self._lines.popleft()
             try:
                 return decodeToFunction(line)
-            except (ValueError, TypeError, KeyError):
+            except LinkError:
                 log.exception("A command is not understood: %r", line[:200])
 
     def _read(self, seconds: float | None) -> bytes:

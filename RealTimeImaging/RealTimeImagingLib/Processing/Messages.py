@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..Link.Commands import Command, Release
-from ..Link.Messages import Failed, FrameHeader, LogReport, Message, Parts, ProcessID, objectOf
+from ..Link.Messages import Failed, FrameHeader, LogReport, Message, Parts, ProcessID, messageIn
 from ..Link.Ring import Place, Target
 from ..Model.Text import textFromJSON
 
@@ -152,20 +152,14 @@ _FROM_FUNCTION: dict[str, type[Message]] = {
 def decodeToFunction(line: bytes) -> Command:
     """Return the command that a line to the process of a function carries.
 
-    :raises ValueError: the line is no JSON object.
-    :raises KeyError: the command is unknown.
-    :raises TypeError: a field is missing or unknown.
+    :raises LinkError: the line is no command.
     """
-    values = objectOf(line)
-    return TO_FUNCTION[values.pop("command", "")].fromJSON(values)
+    return messageIn(line, lambda values: TO_FUNCTION[values.pop("command", "")].fromJSON(values))
 
 
 def decodeFromFunction(line: bytes) -> Message:
     """Return the report that a line of the process of a function carries.
 
-    :raises ValueError: the line is no JSON object.
-    :raises KeyError: the first key names no report.
-    :raises TypeError: a field is missing or unknown.
+    :raises LinkError: the line is no report.
     """
-    values = objectOf(line)
-    return _FROM_FUNCTION[next(iter(values), "")].fromJSON(values)
+    return messageIn(line, lambda values: _FROM_FUNCTION[next(iter(values), "")].fromJSON(values))

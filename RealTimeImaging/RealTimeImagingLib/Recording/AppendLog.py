@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ..Model.Errors import FrameError, RecordingError
 from ..Model.Event import Event
-from ..Model.Files import openPrivate, reasonOf, removeFile, replaceFile, writeAll
+from ..Model.Files import openPrivate, parsedJSON, reasonOf, removeFile, replaceFile, writeAll
 from ..Model.Text import textsOf
 from .Header import checkAttributes
 from .Layout import LOCK, MANIFEST, nothingIsNamed
-from .Lines import Missed, checkNumbers, parsed
+from .Lines import Missed, checkNumbers
 from .Lock import Lock
 
 _ = textsOf(__file__)
@@ -385,7 +385,7 @@ def readManifest(path: str, base: str) -> dict[str, Any] | None:
     """
     try:
         with open(path, "rb") as file:
-            manifest = parsed(file.read())
+            manifest = parsedJSON(file.read())
     except FileNotFoundError:
         return None
     if not isinstance(manifest, dict) or manifest.get("recording") != base:

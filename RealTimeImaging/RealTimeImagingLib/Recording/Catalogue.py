@@ -184,7 +184,7 @@ def _described(folder: str, base: str, hasImages: bool) -> RecordingEntry | None
         if manifest is not None:
             return _messages(folder, path, manifest) if "messages" in manifest else _images(folder, base, manifest)
         reason: str = _("its manifest is too large") if size > LARGEST_MANIFEST else _("its manifest is gone")
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
         reason = _("its manifest is damaged")
     except OSError as error:
         reason = reasonOf(error)

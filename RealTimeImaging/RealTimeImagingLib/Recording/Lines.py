@@ -21,6 +21,7 @@ import numpy as np
 
 from ..Model.DeviceMessage import KINDS, DeviceMessage
 from ..Model.Errors import FrameError
+from ..Model.Files import parsedJSON
 from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
 from ..Model.Poses import OK
 from ..Model.Text import textsOf
@@ -125,7 +126,7 @@ class PartLine:
     @classmethod
     def fromText(cls, text: str | bytes) -> PartLine:
         """:raises ValueError: the line is something else, is damaged, or comes from a later version."""
-        values = parsed(text)
+        values = parsedJSON(text)
         try:
             if values.pop("format") != FORMAT or values.pop("version") > VERSION:
                 raise ValueError(_("This version of the module cannot read the recording."))
@@ -188,7 +189,7 @@ class FrameLine(NamedTuple):
     def fromText(cls, text: str | bytes) -> FrameLine:
         """:raises ValueError: the line is something else or is damaged."""
         try:
-            values = parsed(text)
+            values = parsedJSON(text)
             if "missed" in values:
                 values["missed"] = Missed.fromJSON(values["missed"])
             if "ijkToRAS" in values:
@@ -226,7 +227,7 @@ class MessagesLine:
     @classmethod
     def fromText(cls, text: str | bytes) -> MessagesLine:
         """:raises ValueError: the line is something else, is damaged, or comes from a later version."""
-        values = parsed(text)
+        values = parsedJSON(text)
         try:
             if values.pop("format") != MESSAGES_FORMAT or values.pop("version") > VERSION:
                 raise ValueError(_("This version of the module cannot read the messages."))
@@ -284,7 +285,7 @@ class MessageLine(NamedTuple):
     def fromText(cls, text: str | bytes) -> MessageLine:
         """:raises ValueError: the line is something else or is damaged."""
         try:
-            values = parsed(text)
+            values = parsedJSON(text)
             number, time, clock = values.pop("number"), values.pop("time"), values.pop("clock")
             missed = Missed.fromJSON(values.pop("missed")) if "missed" in values else None
             message = DeviceMessage.fromJSON(values)
@@ -317,17 +318,6 @@ class MessageLine(NamedTuple):
         """Status of the tool, one ASCII word such as "MISSING"; "OK" when the tracker reports no status."""
         status = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.message.toolStatus)[:_LONGEST_STATUS].strip("_")
         return OK if status.upper() in ("", OK) else status
-
-
-def parsed(text: str | bytes) -> Any:
-    """Parse a JSON text.
-
-    :raises ValueError: the text is something else, or nests too deeply for Python.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError(_("The text nests too deeply.")) from error
 
 
 def flat(matrix: Matrix) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ import secrets
 import sys
 import time
 
-from ..Model.Files import openPrivate, removeFile, writeAll
+from ..Model.Files import openPrivate, parsedJSON, removeFile, writeAll
 
 if sys.platform == "win32":
     import msvcrt
@@ -158,8 +158,8 @@ def isLock(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             text = file.read(1000)
-        holder = json.loads(text)
-    except (OSError, RecursionError):
+        holder = parsedJSON(text)
+    except OSError:
         return False
     except ValueError:
         return text.startswith(b'{"pid": ')
@@ -175,9 +175,9 @@ def _holderLives(path: str, handle: int) -> bool:
     """Whether the file names a holder that is held."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
-        holder = json.loads(os.read(handle, 1000))["holder"]
+        holder = parsedJSON(os.read(handle, 1000))["holder"]
         other = os.open(os.path.join(os.path.dirname(path), os.path.basename(holder)), _FLAGS)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
     try:
         locked = _locked(other, shared=True)
@@ -208,12 +208,12 @@ def _locked(handle: int, shared: bool = False) -> bool | None:
 def _mayLive(handle: int) -> bool:
     """Whether the process named in the file may live; True in doubt."""
     try:
-        holder = json.loads(os.read(handle, 1000))
+        holder = parsedJSON(os.read(handle, 1000))
         if os.name != "posix" or holder["host"] != platform.node():
             return True
         os.kill(int(holder["pid"]), 0)
     except ProcessLookupError:
         return False
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return True
     return True

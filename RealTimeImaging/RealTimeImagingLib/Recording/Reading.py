@@ -13,19 +13,21 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from ..Formats.NRRD import unescaped
-from ..Formats.Raw import openFile
-from ..Model.Errors import RecordingError
-from ..Model.Files import reasonOf
+from ..Formats.Raw import openFile, readUpTo
+from ..Model.Errors import NotAnImageError, RecordingError
+from ..Model.Files import parsedJSON, reasonOf
 from ..Model.Frame import Matrix, Pixels
 from ..Model.Poses import OK
 from ..Model.Text import textsOf
 from .AppendLog import writeManifest
 from .Header import FRAME, RECORDING
 from .Layout import HEADER, MANIFEST, isFileName
-from .Lines import POSE, POSE_WITHIN, FrameLine, MessageLine, MessagesLine, PartLine, checkNumbers, parsed
+from .Lines import POSE, POSE_WITHIN, FrameLine, MessageLine, MessagesLine, PartLine, checkNumbers
 
 _ = textsOf(__file__)
 
+LONGEST_HEADER, LONGEST_LINE = 1 << 30, 1 << 24
+"""Most bytes of a header or manifest, and of the first line of messages."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 _FRAME_KEY = re.compile(rf"axis 3 item [0-9]+ {FRAME}")
 
@@ -117,7 +119,8 @@ def isRecording(path: str) -> bool:
     if not path.endswith(HEADER):
         return False
     with openFile(path) as file:
-        return f"\n{RECORDING}:=".encode() in file.read()
+        data = readUpTo(file, min(LONGEST_HEADER, os.fstat(file.fileno()).st_size))
+    return f"\n{RECORDING}:=".encode() in data
 
 
 def openRecording(path: str) -> RecordedPart:
@@ -127,13 +130,7 @@ def openRecording(path: str) -> RecordedPart:
     :raises RecordingError: the file is something else, or pixels are missing.
     """
     name = os.path.basename(path)
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except ValueError as error:
-        raise RecordingError(_("{path!r} is not the path of a file.").format(path=path)) from error
+    data = _read(path, LONGEST_HEADER)
     fields, lines = _parse(data)
     if RECORDING not in fields or "data file" not in fields or not path.endswith(HEADER):
         raise RecordingError(_("{name} is not a recording of this module.").format(name=name))
@@ -182,8 +179,7 @@ def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
     :raises RecordingError: the manifest cannot be read or written, or does not name the part.
     """
     try:
-        with open(manifestPath, "rb") as file:
-            manifest: dict[str, Any] = parsed(file.read())
+        manifest: dict[str, Any] = parsedJSON(_read(manifestPath, LONGEST_HEADER))
         entries: list[Mapping[str, Any]] = manifest["parts"]
         names = [entry["header"] for entry in entries]
         if os.path.basename(path) not in names:
@@ -204,6 +200,25 @@ def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
         raise RecordingError(
             _("{manifestPath} is damaged: {error}").format(manifestPath=manifestPath, error=str(error))
         ) from error
+
+
+def _read(path: str, most: int, whole: bool = True) -> bytes:
+    """Return the bytes of a file, at most ``most`` of them.
+
+    :param whole: a longer file is an error.
+    :raises RecordingError: the path is a pipe, device or folder, or the file is too long or cannot be read.
+    """
+    try:
+        with openFile(path) as file:
+            data = readUpTo(file, min(most + 1, os.fstat(file.fileno()).st_size))
+    except NotAnImageError as error:
+        raise RecordingError(str(error)) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if whole and len(data) > most:
+        text = _("{path} has more than {most:,} bytes, and is not a recording of this module.")
+        raise RecordingError(text.format(path=path, most=most))
+    return data
 
 
 def _unreadable(path: str, error: OSError) -> RecordingError:
@@ -330,13 +345,11 @@ def openMessages(path: str) -> RecordedMessages:
     """
     folder, name = os.path.split(path)
     try:
-        with open(path, "rb") as file:
-            manifest: dict[str, Any] = parsed(file.read())
+        manifest: dict[str, Any] = parsedJSON(_read(path, LONGEST_HEADER))
         if not isFileName(manifest["messages"]):
             raise RecordingError(_("{name} is damaged: its messages are not beside it.").format(name=name))
         linesPath = os.path.join(folder, manifest["messages"])
-        with open(linesPath, "rb") as file:
-            head = MessagesLine.fromText(file.readline())
+        head = MessagesLine.fromText(_read(linesPath, LONGEST_LINE, whole=False).partition(b"\n")[0])
         if head.recording + MANIFEST != name:
             raise RecordingError(_("{name} is not the manifest of {linesPath}.").format(name=name, linesPath=linesPath))
         files = {entry["device"]: entry["transforms"] for entry in manifest["devices"] if entry.get("transforms")}

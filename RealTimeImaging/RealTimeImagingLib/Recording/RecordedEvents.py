@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..Model.Event import Event
-from ..Model.Files import openPrivate, removeFile
-from .Lines import parsed
+from ..Model.Files import openPrivate, parsedJSON, removeFile
 
 MOST_EVENTS = 500
 """Most different events of a recording; later ones are counted."""
@@ -62,7 +61,7 @@ class RecordedEvents:
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
-                    values = parsed(line)
+                    values = parsedJSON(line)
                     texts = {name: values[name] for name in ("level", "code", "text")}
                     found._take({"time": float(values["time"]), **texts})
         except (OSError, ValueError, KeyError, TypeError):

@@ -8,7 +8,6 @@ only when it does not lie in a slot.
 from __future__ import annotations
 
 import hmac
-import json
 import logging
 import secrets
 import socket
@@ -16,7 +15,7 @@ import threading
 from collections.abc import Iterator
 
 from ..Link.Commands import Publish
-from ..Link.Messages import FrameHeader, PublishedReport, Receivers
+from ..Link.Messages import FrameHeader, PublishedReport, Receivers, messageIn
 from ..Link.Subscription import (
     HELLO_TIME,
     LOOPBACK,
@@ -28,6 +27,7 @@ from ..Link.Subscription import (
     linesOf,
     releasesIn,
 )
+from ..Model.Errors import LinkError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Frame
 from .Frames import FrameSender
@@ -135,14 +135,13 @@ class Publisher:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            connection.settimeout(HELLO_TIME)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            lines = linesOf(connection)
-            request = Subscribe.fromJSON(json.loads(next(lines, b"{}")))
-            if not hmac.compare_digest(request.token.encode(), self._token.encode()):
-                raise ValueError("wrong token")
-            connection.settimeout(None)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            lines = linesOf(connection, HELLO_TIME)
+            request = messageIn(next(lines, b"{}"), Subscribe.fromJSON)
+            # Of any other type and character, too: the connection is not trusted yet.
+            if not hmac.compare_digest(str(request.token).encode(errors="replace"), self._token.encode()):
+                raise LinkError("wrong token")
+        except (OSError, LinkError) as error:
             log.warning("A connection is not accepted as a subscriber: %s", error)
             closeSocket(connection)
             return

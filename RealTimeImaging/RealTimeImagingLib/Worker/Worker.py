@@ -6,7 +6,6 @@ reports on standard output. The end of input ends the process, so that it does n
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -28,6 +27,7 @@ from ..Link.Messages import (
     Receivers,
     StatusReport,
     ValuesReport,
+    messageIn,
 )
 from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import readHolder, removeWorkFolders
@@ -297,7 +297,7 @@ def main() -> int:
     first = next(lines, None)
     if first is None:
         return 0
-    code = _serve(Start.fromJSON(json.loads(first)), lines, writer)
+    code = _serve(messageIn(first, Start.fromJSON), lines, writer)
     writer.close(LONGEST_SILENCE)
     return code
 

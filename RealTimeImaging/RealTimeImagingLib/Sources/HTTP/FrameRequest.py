@@ -16,7 +16,6 @@ Each parameter is ``name=`` in the address, or a header ``X-RTI-name`` (upper or
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ import numpy as np
 
 from ...Formats import IMAGE_SUFFIXES, PAIRED
 from ...Model.Errors import FrameError, RequestError
+from ...Model.Files import parsedJSON
 from ...Model.Frame import ATTRIBUTE_NAME, Image, Matrix, imageOf, textOf, timeOf
 from ...Model.Text import textsOf
 from .Request import Head
@@ -244,8 +244,8 @@ def _json(values: Mapping[str, str], name: str, kind: type[Any]) -> Any:
     if kind is list and not text.startswith("["):
         text = f"[{text}]"
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = parsedJSON(text)
+    except ValueError as error:
         reason = _('"{name}" is not valid JSON: {reason}.').format(name=name, reason=error)
         raise RequestError(400, reason) from error
     if not isinstance(found, kind):

@@ -14,6 +14,7 @@ from typing import IO, cast
 
 from ...Link.Lines import LineWriter, readLines
 from ...Link.Messages import LogReport, Message, ProcessID
+from ...Model.Errors import LinkError
 from ...Model.Frame import Pixels
 from ...Processing.Messages import decodeFromFunction
 from ...Processing.OtherPython import variablesOf
@@ -150,7 +151,7 @@ class FunctionProcess:
         for line in readLines(stream.fileno()):
             try:
                 message = decodeFromFunction(line)
-            except (ValueError, TypeError, KeyError):
+            except LinkError:
                 log.exception("A line of the function's process could not be used: %r", line[:200])
                 continue
             if isinstance(message, ProcessID):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
+from ...Model.Files import parsedJSON
 from ...Model.Settings import STREAM, SourceSettings, about
 from ...Model.Text import textsOf
 from ...Processing.Loading import functionName
@@ -84,7 +84,7 @@ def jsonObject(text: str, name: str) -> dict[str, Any]:
     :raises SettingsError: the text is no JSON object.
     """
     try:
-        values = json.loads(text)
+        values = parsedJSON(text)
     except ValueError as error:
         raise SettingsError(_('"{name}" is no JSON: {error}').format(name=name, error=error)) from error
     if not isinstance(values, dict):

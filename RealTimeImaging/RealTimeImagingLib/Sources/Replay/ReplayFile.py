@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -13,6 +12,7 @@ from ...Formats import DEFAULT_LIMIT, GetBuffer, ImageFile, openImageFile
 from ...Formats.ImageFile import sinceFirst
 from ...Formats.Raw import RawBytes, readArray
 from ...Model.Errors import FrameError, NotAnImageError, RecordingError
+from ...Model.Files import parsedJSON
 from ...Model.Frame import ATTRIBUTE_NAME, Image
 from ...Model.Text import textsOf
 from ...Recording import RecordedPart, isRecording, openRecording
@@ -192,7 +192,7 @@ def _otherParts(first: RecordedPart) -> list[str]:
     names = {name for name in os.listdir(folder) if name.endswith(HEADER) and isPartOf(base, name.removesuffix(HEADER))}
     try:
         with open(os.path.join(folder, base + MANIFEST), "rb") as file:
-            names |= {os.path.basename(entry["header"]) for entry in json.loads(file.read())["parts"]}
+            names |= {os.path.basename(entry["header"]) for entry in parsedJSON(file.read())["parts"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass  # the headers in the folder suffice
     return [os.path.join(folder, name) for name in sorted(names - {base + HEADER})]
