@@ -15,7 +15,7 @@ from ..Formats.DICOM.Header import SliceHeader, timeOf
 from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf
-from ..Model.SharedFiles import longPath, openShared, openSharedHandle
+from ..Model.SharedFiles import longPath, openSharedHandle
 from ..Model.Text import textsOf
 from .Headers import (
     ENHANCED,
@@ -361,16 +361,14 @@ def walkedByPydicom(path: str, wanted: frozenset[int]) -> Walked:
     :raises NotAnImageError: pydicom rejects the file, too.
     :raises OSError: the file cannot be read.
     """
-    import pydicom
-
-    words = DICOM(path).missing()
-    if words:
+    reader = DICOM(path)
+    words = reader.missing() or ""
+    if words or reader.header is None:
         raise NotAnImageError(words, "incomplete")
     values: dict[int, bytes] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with openShared(path) as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        dataset = reader.header.dataset
         for tag in wanted:
             element = dataset.get(tag)
             value = None if element is None else element.value

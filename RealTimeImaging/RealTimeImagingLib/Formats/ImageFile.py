@@ -139,6 +139,9 @@ def translateErrors(path: str, title: str) -> Iterator[None]:
         raise NotAnImageError(
             _("There is not enough memory for this {title} file.").format(title=title), "too-large"
         ) from error
+    except RecursionError as error:
+        text = _("The {title} file nests its elements too deeply for any image.").format(title=title)
+        raise NotAnImageError(text, "damaged") from error
     except OSError as error:
         # Errors of decoders have no number. EINVAL means an impossible offset, which only a damaged header causes.
         if error.errno not in (None, errno.EINVAL):

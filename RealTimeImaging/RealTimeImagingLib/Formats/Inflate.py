@@ -26,6 +26,11 @@ _RATIO = 1040
 details)."""
 
 
+_REST = 512 << 20
+"""Most unpacked bytes that the header does not declare. They are read for the checksum at the end of the stream only,
+and a small file could unpack to terabytes."""
+
+
 _MARK = b"\x1f\x8b"
 """First bytes of a gzip stream (RFC 1952)."""
 
@@ -45,6 +50,11 @@ def unpackedStart(path: str, size: int) -> bytes:
         return zlib.decompressobj(GZIP).decompress(readStart(path, PIECE), size)
     except zlib.error:
         return data
+
+
+def _tooLong(size: int) -> NotAnImageError:
+    text = _("The content unpacks to more than {limit:,} bytes; the header declares {size:,} bytes of voxels.")
+    return NotAnImageError(text.format(limit=size + _REST, size=size), "damaged")
 
 
 def inflaters() -> tuple[Any, tuple[type[Exception], ...]]:
@@ -124,7 +134,7 @@ class Inflated(Stored):
         self._position = self._start
         self._pending = b""
         self._buffer: Pixels = np.empty(0, np.uint8)
-        self._length = 0
+        self._length = self._rest = 0
         self._between = False
         self._ended = False
 
@@ -136,7 +146,7 @@ class Inflated(Stored):
         name = _(" in {name}").format(name=os.path.basename(self.path)) if self._detached else ""
         try:
             if self._skip < 0:
-                length = unpackedLength(self.path, self._start, self._wrapper, self._limit)
+                length = unpackedLength(self.path, self._start, self._wrapper, min(self._limit, size + _REST))
                 if length is None:
                     return _("The end of the compressed stream is missing{name}.").format(name=name)
                 self._skip = max(0, length - size)
@@ -225,7 +235,8 @@ class Inflated(Stored):
             self._buffer = larger
 
     def _feed(self, size: int) -> None:
-        room = min(size, len(self._buffer)) - self._length
+        # The beginning, read for its header, may be longer than what the header declares.
+        room = max(0, min(size, len(self._buffer)) - self._length)
         try:
             # Without room the rest is unpacked only for its checksum, in pieces, and discarded.
             data = self._inflater.decompress(self._pending, min(room or PIECE, PIECE))
@@ -237,6 +248,10 @@ class Inflated(Stored):
         if room:
             self._buffer[self._length : self._length + len(data)] = np.frombuffer(data, np.uint8)
             self._length += len(data)
+        else:
+            self._rest += len(data)
+            if self._rest > max(_REST, size):
+                raise _tooLong(size - self._skip)
         self._between = bool(self._inflater.eof)
         self._pending = self._inflater.unused_data if self._between else self._inflater.unconsumed_tail
 
@@ -291,7 +306,7 @@ class Streamed(Stored):
     def missing(self, size: int) -> str | None:
         try:
             if self._skip < 0:
-                length = unpackedLength(self.path, self._offset, self._wrapper, self._limit)
+                length = unpackedLength(self.path, self._offset, self._wrapper, min(self._limit, size + _REST))
                 if length is None or length < size:
                     return _("The header declares {size:,} bytes of voxels; the compressed stream has fewer.").format(
                         size=size
@@ -358,10 +373,15 @@ class Streamed(Stored):
             if target is not None:
                 target[done : done + len(data)] = np.frombuffer(data, np.uint8)
             done += len(data)
+        rest = 0
         while self._unpacked >= self._total and not self._inflater.eof:
             # Bytes behind the voxels matter only for the checksum at the end.
-            if not self._next(file, PIECE, counted=False) and not self._inflater.eof:
+            data = self._next(file, PIECE, counted=False)
+            rest += len(data)
+            if not data and not self._inflater.eof:
                 self._tooShort()
+            if rest > max(_REST, self._total):
+                raise _tooLong(self._total - self._skip)
 
     def _next(self, file: Any, most: int, counted: bool = True) -> bytes:
         # Return some bytes of the content; none at the end of the stream or of the file.

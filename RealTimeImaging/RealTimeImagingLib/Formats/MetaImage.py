@@ -33,7 +33,6 @@ from .TextHeader import (
 _ = textsOf(__file__)
 
 _END = re.compile(rb"(^|\n)[ \t]*ElementDataFile[ \t]*=[^\n]*\n")
-_FIELD = re.compile(r"[ \t]*([^=\r\n]*?)[ \t]*=[ \t]*([^\r\n]*?)[ \t]*\r?")
 _PER_FRAME = re.compile(r"Seq_Frame([0-9]{1,9})_(.+)")
 _LISTED = re.compile(r"LIST(\s+([0-9]+)D?)?", re.IGNORECASE)
 
@@ -77,7 +76,7 @@ class MetaImage(VolumeFile):
     title = "MetaImage"
 
     def _declared(self) -> Volumes | str:
-        data, offset, whole = readHeader(self.path, _END, self.limit)
+        data, offset, whole = readHeader(self.path, _END, self.limit, b"ElementDataFile")
         checkBeginning(data)
         if not whole:
             # A detached header may lack its last line end; then only the data file shows that it is complete.
@@ -92,7 +91,7 @@ class MetaImage(VolumeFile):
             raise NotAnImageError(_("ElementDataFile, which ends a MetaImage header, does not name a file."))
         local = name.upper() == "LOCAL"
         if _LISTED.fullmatch(name):
-            data, *_rest = readHeader(self.path, re.compile(rb"\Z(?!)"), self.limit)
+            data, *_rest = readHeader(self.path, _END, self.limit, b"")
             names = [line.strip() for line in data[offset:].decode("utf-8", "replace").splitlines() if line.strip()]
             expected = header.filesOfList(name)
             if len(names) < expected:
@@ -102,7 +101,7 @@ class MetaImage(VolumeFile):
             names = names[:expected]
         else:
             names = namedByPattern(name) or [name]
-        paths = [self.path] if local else dataFiles(self.path, names)
+        paths = [self.path] if local else dataFiles(self.path, names, total)
         self._files = (self.path,) if local else (self.path, *paths)
         base = offset if local else 0
         stored = joined(paths, total, lambda path: self._store(header, path, base, total // len(paths)))
@@ -158,10 +157,10 @@ class _Header:
         self.fields: dict[str, str] = {}
         self.frames: dict[int, dict[str, str]] = {}
         for line in text.split("\n"):
-            match = _FIELD.fullmatch(line)
-            if match is None:
+            name, sign, value = line.removesuffix("\r").partition("=")
+            if not sign or "\r" in name + value:
                 continue
-            name, value = match.groups()
+            name, value = name.strip(" \t"), value.strip(" \t")
             if frame := _PER_FRAME.fullmatch(name):
                 self.frames.setdefault(int(frame[1]), {})[frame[2]] = value
             else:

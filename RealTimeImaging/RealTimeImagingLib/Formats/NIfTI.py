@@ -43,7 +43,7 @@ _REJECTED = {1: "single bits", 32: "complex64", 1536: "float128", 1792: "complex
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _CIFTI_INTENTS = range(3000, 3100)
-_MOST_VOLUMES = 1 << 24
+_MOST_VOLUMES = 1 << 20
 _COLOUR_INTENTS = (1007, 2003, 2004)
 """NIFTI_INTENT_VECTOR, _RGB_VECTOR, _RGBA_VECTOR."""
 _FIELDS = {

@@ -114,7 +114,7 @@ class NRRD(VolumeFile):
             return _("The header has {count:,} bytes so far and is not complete.").format(count=len(data))
         dtype, sizes, roles = header.dtype(), header.sizes(), header.roles()
         total = math.prod(sizes) * dtype.itemsize
-        paths = dataFiles(self.path, header.dataFileNames()) if detached else [self.path]
+        paths = dataFiles(self.path, header.dataFileNames(), total) if detached else [self.path]
         self._files = (self.path, *paths) if detached else (self.path,)
         stored = joined(
             paths, total, lambda path: self._store(header, path, 0 if detached else offset, total, len(paths))
@@ -183,6 +183,9 @@ class Header:
                 name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
                     name.strip().lower(), name.strip().lower()
                 )
+                if name in self.fields:
+                    text = _('The header has the field "{name}" twice.').format(name=name[:40])
+                    raise NotAnImageError(text, "damaged")
                 self.fields[name] = value.strip()
                 if name == "data file" and _LISTED.fullmatch(value.strip()):
                     self.listed = [entry.strip() for entry in lines[number + 1 :] if entry.strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 import struct
 from typing import Any
 
@@ -17,8 +18,8 @@ from .Raw import RawBytes, readStart
 _ = textsOf(__file__)
 
 NUMPY_MARK = b"\x93NUMPY"
-_LONGEST = 1 << 16
-"""Most bytes of a header; an array of one type needs some 100."""
+_LONGEST = 10_000
+"""Most bytes of a header, as in NumPy; an array of one type needs some 100."""
 
 
 class NumPy(VolumeFile):
@@ -55,8 +56,14 @@ class NumPy(VolumeFile):
 
 
 def _fields(header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
-    fields = ast.literal_eval(header.decode("utf-8"))
-    dtype = np.lib.format.descr_to_dtype(fields["descr"])
+    try:
+        fields = ast.literal_eval(header.decode("utf-8"))
+        dtype = np.lib.format.descr_to_dtype(fields["descr"])
+        shape = tuple(map(operator.index, fields["shape"]))
+        fortran = bool(fields["fortran_order"])
+    except Exception as error:  # Python's parser and NumPy do not document their exceptions on damaged text
+        text = _("The header declares no type, order and shape of an array: {header}.")
+        raise NotAnImageError(text.format(header=repr(header.strip()[:80])), "damaged") from error
     if dtype.hasobject:
         text = _("The file holds Python objects, which are not read: reading them would run their code.")
         raise NotAnImageError(text, "unsupported")
@@ -64,8 +71,7 @@ def _fields(header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
         shownType(dtype)
     except FrameError as error:
         raise NotAnImageError(str(error), "unsupported") from error
-    shape = tuple(map(int, fields["shape"]))
-    return dtype, bool(fields["fortran_order"]), shape
+    return dtype, fortran, shape
 
 
 def _rolesOf(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..Model.Errors import NotAnImageError
+from ..Model.Files import openPrivate
 from ..Model.Frame import Image, Pixels, pictureToRAS
 from ..Model.Text import textsOf
 from .ImageFile import DEFAULT_LIMIT, ImageFile, makeImage
@@ -76,6 +77,9 @@ class Picture(ImageFile):
                 self._restart()
             if size == 0:
                 return _("The file is empty so far.")
+            if size > self.limit:
+                text = _("The file has {size:,} bytes, more than the limit of {limit:,} for one image.")
+                raise NotAnImageError(text.format(size=size, limit=self.limit), "too-large")
             whole = self._walk(file, size)
         self.sealed = whole and self.proves
         return None if whole else _("The file has {size:,} bytes; the end of the picture is missing.").format(size=size)
@@ -344,7 +348,7 @@ def _bySimpleITK(data: bytes) -> Pixels:
     """
 
     def write(path: str) -> None:
-        with open(path, "wb") as file:
+        with open(path, "xb", opener=openPrivate) as file:
             file.write(data)
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import math
 import os
 import stat
@@ -29,8 +30,15 @@ def statOf(path: str) -> os.stat_result:
     """
     try:
         status = os.stat(longPath(path))
-    except ValueError as error:  # a name with a NUL, from a header
-        raise NotAnImageError(_("{path} is no file name.").format(path=repr(path)), "damaged") from error
+    except NotADirectoryError as error:
+        raise FileNotFoundError(error.errno, error.strerror, path) from error
+    except (ValueError, OSError) as error:
+        # A name from a header may have a NUL, or be too long for the file system.
+        if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ):
+            raise
+        name = repr(os.path.basename(path)[:80])
+        text = _("{name} is no file name, or a link that leads to itself.")
+        raise NotAnImageError(text.format(name=name), "damaged") from error
     if not stat.S_ISREG(status.st_mode):
         raise NotAnImageError(_("{name} is a folder, pipe or device, not a file.").format(name=os.path.basename(path)))
     return status

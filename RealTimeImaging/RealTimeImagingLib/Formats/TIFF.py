@@ -124,8 +124,8 @@ def _at(file: BinaryIO, size: int, offset: int, length: int, what: str) -> bytes
     raise _Cut(_("{what} ends at byte {offset:,}").format(what=what, offset=offset + length))
 
 
-_PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^>]*)>")
-_ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
+_PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^<>]*)>")
+_ATTRIBUTE = re.compile(r'\b(\w+)\s*=\s*"([^"]*)"')
 _IMAGEJ, _IMAGEJ_AXES = "ImageJ=", ("channels", "slices", "frames")
 _LONGEST = 2000
 

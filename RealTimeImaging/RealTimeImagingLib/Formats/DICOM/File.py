@@ -8,7 +8,7 @@ import struct
 import warnings
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from ...Model.Errors import NotAnImageError
@@ -25,7 +25,7 @@ UNDEFINED = 0xFFFFFFFF
 """Length of an element that ends with a delimiter."""
 
 _PLAIN, _DEFLATED = b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.1.99"
-_HEADER = 64 << 20
+LONGEST_HEADER = 64 << 20
 """Most bytes beside the image."""
 _BEGINNING, _MOST_ZEROS = 8, 8
 """Bytes at the beginning of an element, and the most elements of zeros that may follow one another."""
@@ -77,15 +77,18 @@ class Packed:
         self.path = path
         self.sealed = wrapper == GZIP
         """True when the stream has a checksum, which its end proves."""
-        self._limit = len(meta) + limit + _HEADER
+        self._limit = len(meta) + limit + LONGEST_HEADER
         self._position = offset
         self._inflater = zlib.decompressobj(wrapper)
         self._content = io.BytesIO(meta)
         self._content.seek(0, io.SEEK_END)
+        self._asked = False
 
-    def missing(self) -> str | None:
+    def missing(self, most: Callable[[], int]) -> str | None:
         """Return None when the stream is complete, else a sentence.
 
+        :param most: returns the most bytes of the plain file, by its header; called when it has more than
+            LONGEST_HEADER. A small file could unpack to gigabytes.
         :raises NotAnImageError: the stream is damaged, or unpacks to more bytes than the limit.
         """
         with openFile(self.path) as file:
@@ -95,6 +98,9 @@ class Packed:
                 while piece and not self._inflater.eof:
                     self._content.write(self._unpacked(piece))
                     piece = self._inflater.unconsumed_tail
+                    if self._content.tell() > LONGEST_HEADER and not self._asked:
+                        self._asked = True
+                        self._limit = min(self._limit, most())
                     if self._content.tell() > self._limit:
                         raise NotAnImageError(
                             _("The file unpacks to more than the limit of {limit:,} bytes.").format(limit=self._limit),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import math
 import struct
 from typing import Any, NamedTuple
 
 from ...Model.Errors import NotAnImageError
-from ...Model.SharedFiles import openShared
 from ...Model.Text import textsOf
-from ..Inflate import isPacked
-from .File import LONG_FORM, UNDEFINED
+from ..ImageFile import DEFAULT_LIMIT
+from ..Raw import openFile
+from .File import LONG_FORM, LONGEST_HEADER, UNDEFINED, Clamped, packedFile
 from .Geometry import numbersOf
 from .Pixels import valueOf
 
@@ -129,7 +129,11 @@ def readFileHeader(path: str) -> SliceHeader:
     import pydicom
 
     try:
-        with openShared(path) as shared, gzip.open(shared) if isPacked(path, (".gz",)) else shared as file:
+        packed = packedFile(path, DEFAULT_LIMIT)
+        if packed and (words := packed.missing(lambda: 2 * LONGEST_HEADER)):
+            raise NotAnImageError(words, "damaged")
+        with packed.open() if packed else openFile(path) as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
+            file.seek(0)
             return _headerOf(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags()))
     except (NotAnImageError, OSError):
         raise

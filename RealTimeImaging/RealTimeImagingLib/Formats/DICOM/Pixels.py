@@ -22,6 +22,8 @@ _JPEG = "1.2.840.10008.1.2.4."
 """First part of the UIDs of all kinds of JPEG."""
 _BY_SIMPLEITK = tuple(f"{_JPEG}{kind}" for kind in (50, 51, 57, 70, 80, 81, 90, 91))
 """Transfer syntaxes that GDCM decodes. It also decodes RLE, but a damaged frame would end this process (SIGFPE)."""
+_EXACT = 2.0**53
+"""A float64 holds each smaller whole number."""
 _KEPT_COLOURS = ("RGB", "YBR_RCT", "YBR_ICT")
 """Photometric interpretations whose decoded values are RGB by the standard."""
 
@@ -38,6 +40,8 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     """
     import pydicom
 
+    if not data:
+        raise NotAnImageError(_("A frame has no compressed bytes."), "damaged")
     single = _singleFrame(dataset, data)
     syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     if layout.bits == 1:
@@ -314,7 +318,7 @@ def rescaled(values: Pixels, dataset: Any, layout: Layout, frame: int) -> Pixels
         return values
     if values.dtype.kind == "f":
         return np.asarray(values * np.float64(slope) + intercept, values.dtype)
-    if slope.is_integer() and intercept.is_integer():
+    if slope.is_integer() and intercept.is_integer() and max(abs(slope), abs(intercept)) < _EXACT:
         low, high = (
             (-(1 << layout.bitsStored - 1), (1 << layout.bitsStored - 1) - 1)
             if layout.signed

@@ -18,7 +18,7 @@ from ...Model.Frame import Image, Pixels, asShown
 from ...Model.Text import textsOf
 from ..ImageFile import DEFAULT_LIMIT, ImageFile, checkRightAngles, makeImage
 from ..Raw import allocate, openFile, readExactly, statOf
-from .File import LONG_FORM, UNDEFINED, Clamped, Fragments, Packed, guarded, packedFile
+from .File import LONG_FORM, LONGEST_HEADER, UNDEFINED, Clamped, Fragments, Packed, guarded, packedFile
 from .Frames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
 from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
 from .Mosaic import Mosaic
@@ -128,7 +128,7 @@ class DICOM(ImageFile):
         self._seen = size
         if self._header is None:
             self._packed = self._packed or packedFile(self.path, self.limit)
-            if self._packed and (words := self._packed.missing()):
+            if self._packed and (words := self._packed.missing(self._mostUnpacked)):
                 return words
             with guarded(self.path):
                 found = self._readHeader()
@@ -150,6 +150,17 @@ class DICOM(ImageFile):
         return _("The header declares {length:,} bytes of pixels; {there:,} are present.").format(
             length=header.length, there=there
         )
+
+    def _mostUnpacked(self) -> int:
+        # Bytes that the header of a packed file allows.
+        with guarded(self.path):
+            header = self._readHeader()
+        if isinstance(header, str):
+            text = _("The file unpacks to more than {size:,} bytes, in which its DICOM header does not end.")
+            raise NotAnImageError(text.format(size=LONGEST_HEADER), "too-large")
+        # Compressed pixels take a little more than others in the worst case.
+        declared = 2 * header.layout.bytes if header.length == UNDEFINED else header.length
+        return header.offset + declared + LONGEST_HEADER
 
     def _readHeader(self) -> FileHeader | str:
         import pydicom
