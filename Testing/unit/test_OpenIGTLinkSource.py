@@ -35,6 +35,7 @@ from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.OpenIGTLink.Peers import STALLED
 from RealTimeImagingLib.Sources.OpenIGTLink.Translation import TRACKING_PERIOD
 from RealTimeImagingLib.Sources.Repetitions import PERIOD
+from RealTimeImagingLib.Sources.Source import STREAMS
 from unit.openIGTLinkSource import Link, descriptors, freePort, hear, image, pose, sendAll
 
 PATHS = os.pathsep.join(path for path in sys.path if path)
@@ -80,6 +81,17 @@ def test_images_of_several_devices_and_peers(server):
     assert frame.deviceTime == pytest.approx(1.7e9 + 1 / 64, abs=1e-6)
     assert frame.attributes["Device"] == "Probe"
     assert server.checkpoint.rejected == 0
+
+
+def test_the_number_of_streams_is_limited(server):
+    with server.peer() as peer:
+        sendAll(peer, *(image(number, f"Device {number}") for number in range(STREAMS + 3)), image(7, "Device 7"))
+        server.until(lambda: len(server.frames) == STREAMS + 1)
+    assert server.streams[-1] == "Device 7"
+    assert len(set(server.streams)) == STREAMS
+    assert server.codes.count("not-usable") == 3
+    assert "100 streams already" in server.events[-1].text
+    assert server.checkpoint.rejected == 3
 
 
 def test_everything_that_a_device_says(server):

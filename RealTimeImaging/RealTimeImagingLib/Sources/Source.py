@@ -23,6 +23,18 @@ TURN = 0.1
 """Seconds after which read() of a source returns even if more items wait, so that the worker obeys commands."""
 
 
+STREAMS = 100
+"""Most streams of a source whose senders name them: each is a volume in Slicer, and files of a recording."""
+
+
+def hasRoom(stream: str, numbers: Mapping[str, int]) -> bool:
+    """Return True when images of a stream may be received, False for one more than STREAMS.
+
+    :param numbers: the streams so far, :attr:`Checkpoint.numbers`.
+    """
+    return stream in numbers or len(numbers) < STREAMS
+
+
 @dataclass(frozen=True)
 class Arrival:
     """An image that arrived on a stream. It becomes a frame before the source continues.

@@ -19,7 +19,7 @@ from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volum
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
-from ...Model.Files import Stamp, naturalOrder, reasonOf
+from ...Model.Files import Stamp, naturalOrder, openPrivate, reasonOf
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
 from ...Model.Text import Text, sentence, textsOf
@@ -362,7 +362,7 @@ class SliceVolumes:
         announced = {"stream": stream, "number": self._checkpoint.next(stream), "files": list(files.items())}
         path = os.path.join(self._checkpoint.folder, ANNOUNCED)
         try:
-            with open(path + "~", "w", encoding="ascii") as file:
+            with open(path + "~", "w", encoding="ascii", opener=openPrivate) as file:
                 json.dump(announced, file)
             os.replace(path + "~", path)
         except OSError as error:

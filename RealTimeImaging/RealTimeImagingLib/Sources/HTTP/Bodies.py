@@ -9,7 +9,7 @@ import numpy as np
 
 from ...Formats import GetBuffer, openImageFile
 from ...Model.Errors import FrameError, NotAnImageError, RequestError
-from ...Model.Files import moveFile, reasonOf
+from ...Model.Files import moveFile, openPrivate, reasonOf
 from ...Model.Frame import Image, Pixels, imageOf
 from ...Model.Text import renamed, sentence, textsOf
 from .FrameRequest import FrameRequest, RawPixels
@@ -106,7 +106,7 @@ class FileBody:
             raise tooLarge(self.size, limit)
         self._memory = memoryview(bytearray(min(PIECE, self.size or PIECE)))
         try:
-            self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by close())
+            self._file = open(path, "xb", buffering=0, opener=openPrivate)  # noqa: SIM115 (closed by close())
         except OSError as error:
             raise _notStored(error) from error
 

@@ -22,7 +22,7 @@ from ...Model.Frame import Image
 from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Listener
-from ..Source import TURN, Arrival
+from ..Source import STREAMS, TURN, Arrival, hasRoom
 from . import HTTPSettings
 from .Bodies import FileBody, RawBody, tooLarge
 from .FrameRequest import NAMES, frameRequestOf
@@ -103,8 +103,6 @@ class RefusalLog:
 
 OVERDUE = 1.0
 """Seconds without an image, or without a request of a connected program, after which the status says why."""
-STREAMS = 100
-"""Most streams: each new name creates a live volume."""
 PAGE_FIELDS = ("Authorization", "Content-Type", *(f"X-RTI-{name}" for name in NAMES))
 """Header fields that a web page may send."""
 RISK = _("{peers} can send images there with the token, which is not encrypted in transit.")
@@ -142,7 +140,7 @@ class HTTPSource:
         self._files = itertools.count(1)
         self._folder = os.path.join(checkpoint.folder, "requests")
         shutil.rmtree(self._folder, ignore_errors=True)
-        os.mkdir(self._folder)
+        os.mkdir(self._folder, 0o700)
         if not settings.token:
             checkpoint.keep(token=self._token)
         port = settings.port or checkpoint.kept.get("port", 0)
@@ -274,8 +272,7 @@ class HTTPSource:
         if (head.length or 0) > limit:
             raise tooLarge(head.length or 0, limit)
         wanted = frameRequestOf(head, self._settings.stream)
-        streams = self._checkpoint.numbers
-        if wanted.stream not in streams and len(streams) >= STREAMS:
+        if not hasRoom(wanted.stream, self._checkpoint.numbers):
             text = _("There are {count} streams already; send these images to one of them.").format(count=STREAMS)
             raise RequestError(400, text)
         if wanted.raw:

@@ -13,7 +13,7 @@ from ...Model.Text import Text, joined, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Listener
 from ..Repetitions import Repetitions
-from ..Source import Arrival
+from ..Source import STREAMS, Arrival, hasRoom
 from . import MRDSettings
 from .Connections import Connection, Connections
 from .Protocol import CloseMessage, ImageMessage, Message, packClose
@@ -197,6 +197,11 @@ class MRDServer:
         for item in items:
             if isinstance(item, Event):
                 yield from self._report(item)
+            elif isinstance(item, Arrival) and not hasRoom(item.stream, self._checkpoint.numbers):
+                session.refused += 1
+                text = _("{peer}: there are {count} streams already. An image of {stream} is left out.")
+                text = text.format(peer=session.peer, count=STREAMS, stream=item.stream)
+                yield from self._report(Event("too-many-streams", text, "warning", session.peer))
             else:
                 yield item
             del item  # it holds the memory of an image

@@ -39,7 +39,7 @@ from ...OpenIGTLink.ReceiveBuffer import Budgets
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Connector, Endpoint, Listener
 from ..Repetitions import Repetitions
-from ..Source import Arrival
+from ..Source import STREAMS, Arrival, hasRoom
 from . import OpenIGTLinkSettings
 from .Diagnosis import ADVICE, REMEDIES, SKIP_CHECKSUMS, Diagnosis, Why, failureOf
 from .Peers import Peer, Peers
@@ -62,6 +62,8 @@ REMARKS = ("image-in-parts", KEY_FRAME, "no-geometry")
 """Codes of problems that are none."""
 OFFSET_ATTRIBUTE = "TimeOffset"
 """Attribute of images and messages with a time offset: seconds that the index of a recording includes."""
+MOST_NAMES = 10 * STREAMS
+"""Most names of streams, and of devices, that are told apart by their connection."""
 BACKLOG = 4 << 20
 """Bytes that may wait for a peer that does not read; further messages are not sent."""
 
@@ -256,11 +258,13 @@ class OpenIGTLinkSource:
                 yield from self._warnOfSlowness(item)
                 stream = self._nameOf(self._streams, peer, item.device_name, self._settings.stream)
                 self._videos.note(peer.name, item)
+                self._checkRoom(stream)
                 yield from self._placed(Arrival(stream, imageOf(item), now, sender=peer.name))
                 self._diagnosis.image(peer.name)
                 return
             if isinstance(item, VideoMessage):
                 stream = self._nameOf(self._streams, peer, item.device_name, self._settings.stream)
+                self._checkRoom(stream)
                 yield from self._takeVideo(peer.name, self._videos.take(peer.name, stream, item, now))
                 return
             self._videos.note(peer.name, item)
@@ -346,6 +350,11 @@ class OpenIGTLinkSource:
             )
             yield Event("slow-checksum", text, "warning", remedy=SKIP_CHECKSUMS)
 
+    def _checkRoom(self, stream: str) -> None:
+        if not hasRoom(stream, self._checkpoint.numbers):
+            text = _("there are {count} streams already. Let the device use fewer names, or start the source again")
+            raise FrameError(text.format(count=STREAMS))
+
     def _nameOf(
         self, table: dict[str, tuple[weakref.ref[Peer], str]], peer: Peer, device: str, unnamed: str = ""
     ) -> str:
@@ -359,7 +368,8 @@ class OpenIGTLinkSource:
             if owner is peer and known == device:
                 return name
             if owner is None or owner not in self._peers.connected:
-                table[name] = (weakref.ref(peer), device)
+                if name in table or len(table) < MOST_NAMES:
+                    table[name] = (weakref.ref(peer), device)
                 return name
             number += 1
 
