@@ -254,8 +254,15 @@ def _address(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no port such as 18945, nor 0.0.0.0:18945") from None
 
 
+def _variableOf(field: SettingField) -> str:
+    # The arguments of a process are visible to all users of a computer; its environment is not.
+    return f"REALTIMEIMAGING_{field.name.upper()}"
+
+
 def _addSetting(group: Any, field: SettingField) -> None:
     type_, help_ = field.type, field.help.replace("%", "%%")
+    if field.setting.secret:
+        help_ += f" Other users of this computer see options; they do not see the variable {_variableOf(field)}."
     options: dict[str, Any] = {"dest": SETTING + field.name, "default": argparse.SUPPRESS, "help": help_}
     name = "--" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", field.name).lower()
     if field.required and type_ in (int, float, str):
@@ -278,5 +285,8 @@ def _addSetting(group: Any, field: SettingField) -> None:
 def _settings(given: dict[str, Any]) -> SourceSettings:
     settings = KINDS[given["kind"]].settings
     values = {name.removeprefix(SETTING): value for name, value in given.items() if name.startswith(SETTING)}
+    for field in settingFields(settings):
+        if field.setting.secret and (secret := os.environ.get(_variableOf(field))):
+            values.setdefault(field.name, secret)
     flags = {setting: value for flag, (setting, value) in settings.flags.items() if given[flag]}
     return settings(**{**settings.implied(values), **flags, **values})

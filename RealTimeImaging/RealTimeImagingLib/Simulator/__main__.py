@@ -65,7 +65,8 @@ def _options() -> argparse.Namespace:
     target.add_argument("--mrd", type=int, metavar="PORT", help="MRD (ISMRMRD): send to a listening server")
     parser.add_argument("--title", default="SLICER", help="DICOM: the receiver's AE title")
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="DICOM and files: send every Nth slice only")
-    parser.add_argument("--token", default="", help="HTTP: the receiver's access token")
+    token = "HTTP: the receiver's access token; better in the variable REALTIMEIMAGING_TOKEN, which others do not see"
+    parser.add_argument("--token", default=os.environ.get("REALTIMEIMAGING_TOKEN", ""), help=token)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on or to connect to")
     parser.add_argument("--device", default="Live", help="OpenIGTLink: device name")
     parser.add_argument(
