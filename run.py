@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Commands; the first makes its own .venv.
 
-    python3 run.py demo | docs | test | check | bench | torture | acquire | convert
+    python3 run.py demo | docs | test | check | fuzz | bench | torture | acquire | convert
 
 Needs Python 3.10 to 3.13 and nothing else; on a bare Linux also the system's OpenGL and font libraries, which it
 installs where it may (root, apt) and otherwise names in one line. Inside Slicer none of this is needed.
@@ -39,6 +39,7 @@ COMMANDS = {
     "docs": ["{python}", "-m", "pictures"],
     "bench": ["{python}", "-m", "benchmarks"],
     "torture": ["{python}", "-m", "torture"],
+    "fuzz": ["{python}", "-m", "fuzz"],
     "test": ["{python}", "-m", "pytest", "-n4", "--dist=worksteal"],
     "acquire": ["{python}", "-m", "RealTimeImagingLib.Command"],
     "convert": ["{python}", "-m", "RealTimeImagingLib.Conversion"],

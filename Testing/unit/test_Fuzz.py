@@ -1,0 +1,128 @@
+"""The rules of fuzzing catch what breaks them, and both engines find it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from fuzz.Engines import fuzzByHypothesis, mutated
+from fuzz.Files import TARGETS as FILES
+from fuzz.Messages import TARGETS as MESSAGES
+from fuzz.Rules import CORPUS, LARGEST, Find, Target, check
+from RealTimeImagingLib.Model.Errors import NotAnImageError
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the address space")
+
+
+def test_each_parser_has_a_small_corpus():
+    names = [target.name for target in (*FILES, *MESSAGES)]
+    assert sorted(names) == sorted(os.listdir(CORPUS))
+    assert len(names) == len(set(names))
+    inputs = [data for target in (*FILES, *MESSAGES) for data in target.corpus.values()]
+    assert all(0 < len(data) <= LARGEST for data in inputs)
+    assert sum(map(len, inputs)) < 1 << 19
+
+
+def slow(_data):
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+
+
+def large(_data):
+    np.ones(64 << 20, np.uint8)
+
+
+def unreadable(_data):
+    raise NotAnImageError("KeyError: 'sizes'")
+
+
+def unexpected(data):
+    return {}[data]
+
+
+@linux
+@pytest.mark.parametrize(
+    ("run", "error", "words"),
+    [
+        (slow, Find, "took 0.2 s"),
+        (large, Find, "MiB"),
+        (unreadable, Find, "no sentence"),
+        (unexpected, KeyError, "x"),
+    ],
+)
+def test_a_broken_rule_is_a_find(monkeypatch, run, error, words):
+    monkeypatch.setattr("fuzz.Rules.SECONDS", 0.1)
+    monkeypatch.setattr("fuzz.Rules.MEMORY", 32 << 20)
+    with pytest.raises(error, match=words):
+        check(Target("broken", run), b"x")
+
+
+def test_documented_errors_are_no_find():
+    def refused(data):
+        raise NotAnImageError("A picture begins with its signature; this file does not.")
+
+    check(Target("good", refused), b"x")
+    check(Target("good", unexpected, (KeyError,)), b"x")
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """Corpus of the parser "broken"."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "seed").write_bytes(b"seed")
+    monkeypatch.setattr("fuzz.Rules.CORPUS", tmp_path)
+    return tmp_path
+
+
+def test_hypothesis_finds_a_broken_rule(corpus, capsys):
+    def run(data):
+        assert len(data) < 12
+
+    assert fuzzByHypothesis(Target("broken", run), 60, corpus)
+    (found,) = corpus.glob("broken-crash-*")
+    assert 12 <= len(found.read_bytes()) < 30
+    assert "AssertionError" in capsys.readouterr().err
+
+
+def test_hypothesis_ends_in_time(corpus):
+    begin = time.monotonic()
+    assert not fuzzByHypothesis(Target("broken", len), 0.2, corpus)
+    assert time.monotonic() - begin < 10
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+def test_atheris_finds_a_broken_rule(corpus):
+    program = f"""
+import sys
+from pathlib import Path
+import fuzz.Rules
+fuzz.Rules.CORPUS = Path({str(corpus)!r})
+import fuzz.Engines as engines
+engines.CORPUS = fuzz.Rules.CORPUS
+
+def run(data):
+    if len(data) > 5:
+        raise KeyError(len(data))
+
+targets = [fuzz.Rules.Target("broken", run)]
+print(engines.fuzzWithCoverage(targets, 30, 1, Path({str(corpus)!r})))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
+    assert result.stdout.splitlines()[-1] == "['broken']"
+    assert "KeyError: 6" in result.stdout
+    assert [len(path.read_bytes()) > 5 for path in corpus.glob("broken-crash-*")] == [True]
+
+
+def test_changes_of_bytes():
+    assert mutated(b"abcdef", [(1, 0, b"XY")]) == b"aXYdef"
+    assert mutated(b"abcdef", [(1, 1, b"XY")]) == b"aXYbcdef"
+    assert mutated(b"abcdef", [(1, 2, b"XY")]) == b"adef"
+    assert mutated(b"abcdef", [(3, 3, b"")]) == b"abc"
+    assert mutated(b"abcdef", [(4, 4, b"")]) == b"abcdefef"
+    assert len(mutated(bytes(LARGEST), [(0, 4, b"")])) == LARGEST
