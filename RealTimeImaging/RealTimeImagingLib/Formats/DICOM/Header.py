@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from functools import cache
 from typing import Any, NamedTuple
 
 from ...Model.Errors import NotAnImageError
@@ -151,6 +152,7 @@ def readSlice(path: str) -> SliceHeader | None:
     return found if found.single else None
 
 
+@cache
 def _tags() -> list[Any]:
     from pydicom.tag import Tag
 

@@ -81,6 +81,11 @@ class Incoming:
             except OSError as error:
                 self._error = error
 
+    def complete(self) -> None:
+        """Begin to wait for the disk, unless an error has happened: no byte follows."""
+        if self._part and not self._error:
+            self._part.complete()
+
     def store(self, files: Files) -> Instance:
         """Name the complete file.
 
@@ -200,6 +205,7 @@ class AssociationState:
                 self._incoming.write(memoryview(data)[1:])
                 token = b""
                 if isLast:
+                    self._incoming.complete()
                     token = b"%d" % next(self._tokens)
                     self._complete[token], self._incoming = self._incoming, None
                 item.presentation_data_value = data[:1] + token

@@ -16,6 +16,7 @@ import mmap
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -53,6 +54,8 @@ class Part:
         self.path = os.path.join(folder, f".receiving-{secrets.token_hex(8)}.part")
         self._start, self._syntax = len(meta), syntax
         self._file = open(self.path, "x+b", buffering=0, opener=openPrivate)  # noqa: SIM115
+        self._syncing: threading.Thread | None = None
+        self._error: OSError | None = None
         try:
             self.write(meta)
         except OSError:
@@ -65,6 +68,17 @@ class Part:
         :raises OSError: the disk is full.
         """
         writeAll(self._file.fileno(), data)
+
+    def complete(self) -> None:
+        """Begin to wait for the disk in another thread: meanwhile pynetdicom hands over, and the header is read."""
+        self._syncing = threading.Thread(target=self._sync, name="disk", daemon=True)
+        self._syncing.start()
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._error = error
 
     def header(self) -> SliceHeader:
         """Read the header of the complete data set.
@@ -81,11 +95,18 @@ class Part:
 
         :raises OSError: the disk is full; network shares and quotas report it only now.
         """
-        os.fsync(self._file.fileno())
+        if self._syncing is None:
+            self.complete()
+        assert self._syncing is not None
+        self._syncing.join()
+        if self._error:
+            raise self._error
         self._file.close()
 
     def discard(self) -> None:
         """Close the file and remove the hidden name."""
+        if self._syncing:
+            self._syncing.join()
         self._file.close()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
