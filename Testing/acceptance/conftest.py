@@ -155,7 +155,7 @@ def _whatThePanelShows() -> str:
     panel = _panel()
     if panel is None:
         return "there is no panel"
-    events = [event.text for event in panel.logic.events()[-3:]]
+    events = [event.text for event in panel._logic.events()[-3:]]
     return f"status {panel.ui.statusLabel.text!r}, refreshing {panel.refreshing}, last events {events}"
 
 

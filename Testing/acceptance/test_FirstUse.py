@@ -84,6 +84,20 @@ def test_afterStopTheLineSaysWhatToDoWithAnotherKind(logic, ui, incoming, noErro
     until(lambda: ui.statusLabel.text == "Stopped.")
 
 
+def test_afterStopTheLineSaysSoThoughThePanelNeverSawTheSourceRun(logic, ui, incoming, noErrors):
+    """A window that is slow to paint is refreshed once a second."""
+    panel = slicer.modules.RealTimeImagingWidget.panel
+    ui.folder_folder.currentPath = str(incoming)
+    panel._refreshTimer.blockSignals(True)
+    ui.startButton.click()
+    assert slicerhost.runUntil(lambda: logic.sources()[0].state == "running", 20)
+    logic.stop()
+    assert slicerhost.runUntil(lambda: not logic.isRunning(), 20)
+    panel._refreshTimer.blockSignals(False)
+    panel.refresh()
+    assert ui.statusLabel.text == "Stopped."
+
+
 def test_anImageThatIsNotSeenIsNamedWhileTheSourceWaits(slicer, logic, views, ui, incoming, noErrors):
     """The newest image of the folder lies outside the slices, and no other comes."""
     ui.folder_folder.currentPath = str(incoming)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from RealTimeImagingLib import FolderSettings
+from RealTimeImagingLib.Model.Event import Event, Remedy
 from RealTimeImagingLib.Model.Statistics import StreamCounts
 from RealTimeImagingLib.Model.Text import textsOf
 
@@ -38,4 +39,24 @@ def test_aCountInTheStatusIsNoNews(logic, incoming):
     assert look(said.format(name="scanner", count=1056), 0.6) == receiving
     assert look(said.format(name="other", count=1056), 0.2) == receiving
     assert look(said.format(name="other", count=1056), 0.6) == ("waiting", "other: 1,056 images received.")
+    untilStopped(logic)
+
+
+def test_anObstacleThatIsOverIsNotOfferedAnyMore(logic, incoming):
+    """Also when the panel looks so seldom that it sees the event and the end of the obstacle at the same time."""
+    from RealTimeImagingLib.Panel.SourceStates import SourceStates
+
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
+    states = SourceStates(logic, lambda _source: "the scanner", lambda: 100.0)
+    words, remedy = _("Port 104 is in use."), Remedy(_("Use port 105"), {"port": 105})
+    source.takeEvent(Event("port-taken", f"{words} Retrying every second.", "error", remedy=remedy))
+    source.status, source.remedy = words, Remedy(_("Use port 105"), {"port": 105})
+    states.update()
+    assert states.of[source].name == "error"
+    source.takeEvent(Event("port-taken", f"{words} Retrying every second.", "error", remedy=remedy))
+    source.status, source.remedy = _("Waiting for images."), None
+    states.update()
+    assert (states.of[source].name, states.of[source].text) == ("waiting", "Waiting for images.")
+    assert states.of[source].remedy is None
     untilStopped(logic)

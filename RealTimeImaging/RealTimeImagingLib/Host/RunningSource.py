@@ -27,12 +27,11 @@ class RunningSource:
         self._status: str = _("The acquisition process is starting.")
         self.connectorStatus = ""
         """Status of SlicerOpenIGTLink's connector, which replaces the process's status; empty for other sources."""
-        self.remedy: Remedy | None = None
-        """Other settings with which the source would not wait, None when there are none."""
+        self._remedy: Remedy | None = None
         self.failure: Event | None = None
         """The last event "failed": the reason when ``state`` is "failed"."""
         self.offer: Event | None = None
-        """The last event with a remedy."""
+        """The last event with a remedy; None once the source had this remedy, and does not need it any more."""
         self.refused = 0
         """Images that were rejected in Slicer's process, before they reached the source's process."""
         self.rejected = self.recorded = self.failed = 0
@@ -74,6 +73,17 @@ class RunningSource:
     @status.setter
     def status(self, status: str) -> None:
         self._status = status
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Other settings with which the source would not wait, None when there are none."""
+        return self._remedy
+
+    @remedy.setter
+    def remedy(self, remedy: Remedy | None) -> None:
+        if self.offer and self.offer.remedy == self._remedy != remedy:
+            self.offer = None
+        self._remedy = remedy
 
     @property
     def state(self) -> str:

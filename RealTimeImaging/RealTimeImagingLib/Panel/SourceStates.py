@@ -163,8 +163,7 @@ class _Flow:
         if received != self._received:
             self._received, self._came, self.offer = received, now, None
         if status != self._status:
-            mended = self.offer is not None and self.offer.text in self._status
-            if mended or now - self._offered > SAME_CAUSE:
+            if now - self._offered > SAME_CAUSE:
                 self.offer = None
             if not sameWords(status, self._status):
                 self._changed = now

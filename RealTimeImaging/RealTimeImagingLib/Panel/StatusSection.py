@@ -78,8 +78,8 @@ class StatusSection(Section):
         super().__init__(ui, logic, complain)
         self._sources, self._states, self._log = sources, states, log
         self._alarm = Alarm(time.monotonic, qt.QApplication.beep)
-        self._edited = False
-        """The form has changed since the last source ran."""
+        self._changedAfter: RunningSource | None = None
+        """The newest source when the form was changed last, while no source ran."""
         self.line = Line("idle", "")
         """What the status line shows."""
         ui.statusLabel.setMinimumHeight(LINES * ui.statusLabel.fontMetrics().lineSpacing())
@@ -110,7 +110,8 @@ class StatusSection(Section):
 
     def formChanged(self) -> None:
         """Show what to do next with the chosen kind of source, unless a source runs."""
-        self._edited = True
+        if not self.logic.isRunning():
+            self._changedAfter = next(reversed(self.logic.sources()), None)
         self.refreshLine()
 
     def refreshLine(self) -> None:
@@ -146,8 +147,8 @@ class StatusSection(Section):
         if not states:
             if self.logic.isRunning():
                 return Line("waiting", _("Stopping."))
-            return Line("idle", _("Stopped.") if self.logic.sources() and not self._edited else self._sources.idle())
-        self._edited = self._edited and all(one.ended for one in states)
+            newest = next(reversed(self.logic.sources()), None)
+            return Line("idle", self._sources.idle() if newest is self._changedAfter else _("Stopped."))
         # Of equally urgent states, one that a button mends.
         source, state = max(states.items(), key=lambda one: (URGENCY.index(one[1].name), one[1].remedy is not None))
         text = state.text
