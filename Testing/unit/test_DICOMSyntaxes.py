@@ -20,7 +20,7 @@ from RealTimeImagingLib.Formats.DICOM import Pixels
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 from RealTimeImagingLib.Model.Frame import checksum
 from unit.readers import assertSame, read, refusal
-from unit.test_DICOM import FRAMES, made, real
+from unit.test_DICOM import FRAMES, made, real, withoutPadding
 
 COMPRESSED = {
     "JPEG Baseline": "SC_rgb_jpeg SC_rgb_jpeg_dcmtk SC_rgb_jpeg_lossy_gdcm SC_rgb_jpeg_app14_dcmd "
@@ -272,3 +272,19 @@ def test_a_deflated_bomb_takes_little_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200 << 20
+
+
+def test_a_fragment_without_pixels_or_with_too_many_is_refused(tmp_path):
+    """The second one is a hole in the file, which takes no room on the disk."""
+    path = tmp_path / "a.dcm"
+    data = withoutPadding(real("MR_small_RLE"))
+    begin = data.index(b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff") + 12
+    end = b"\xfe\xff\xdd\xe0" + bytes(4)
+    for length, words in ((0, "no compressed bytes"), (1 << 31, "more than its pixels can have")):
+        with path.open("wb") as file:
+            file.write(
+                data[:begin] + struct.pack("<HHI", 0xFFFE, 0xE000, 0) + struct.pack("<HHI", 0xFFFE, 0xE000, length)
+            )
+            file.seek(length, os.SEEK_CUR)
+            file.write(end)
+        assert words in str(refusal(path))

@@ -214,3 +214,9 @@ def test_a_data_file_is_in_the_folder_of_its_header(tmp_path, name):
 def test_a_frame_of_a_huge_number_takes_no_memory(tmp_path):
     fields = {"DimSize": "1 1 1000000000", "Kinds": "domain domain list", "Seq_Frame999999999_Status": "OK"}
     assertHarmless(tmp_path / "b.mha", handmade(tmp_path / "a.mha", fields, bytes(24)).read_bytes(), 1 << 31)
+
+
+def test_blanks_take_no_time(tmp_path):
+    """A pattern with three kinds of blanks would take hours for 20,000 of them."""
+    path = handmade(tmp_path / "a.mha", {"Comment": " " * 20_000 + "\rx"}, bytes(24))
+    assert read(path)

@@ -377,3 +377,13 @@ def test_axes_in_space_without_a_direction(tmp_path, directions, expected):
     (image,) = read(handmade(tmp_path / "a.nrrd", [*header, "space origin: (1,2,3)"], bytes(24)))
     np.testing.assert_allclose(image.ijkToRAS[:3, :3], expected, atol=1e-12)
     np.testing.assert_allclose(image.ijkToRAS[:3, 3], [1, 2, 3])
+
+
+def test_text_without_end_takes_little_memory(tmp_path):
+    header = [*BASE[:3], "encoding: text"]
+    assert refusal(handmade(tmp_path / "a.nrrd", header, b" " * 60_000), limit=50_000).code == "too-large"
+
+
+def test_names_of_thousands_of_data_files_are_refused_at_once(tmp_path):
+    header = [*BASE, "data file: LIST\n" + "a.raw\n" * 30_000]
+    assert "30,000 data files" in str(refusal(handmade(tmp_path / "a.nhdr", header)))

@@ -129,6 +129,14 @@ def test_an_impossible_path_is_rejected():
         openRecording("a\0b.seq.nhdr")
 
 
+def test_frames_above_the_limit_are_rejected(recorded):
+    rewrite(
+        recorded, (b'"shape":[2,3,4]', b'"shape":[2,30000,400000]'), (b"sizes: 4 3 2 4", b"sizes: 400000 30000 2 4")
+    )
+    with pytest.raises(RecordingError, match="frames of 48,000,000,000 bytes"):
+        openRecording(recorded)
+
+
 def test_a_header_that_ends_early_is_rejected(recorded):
     with open(recorded, "rb") as file:
         data = file.read()

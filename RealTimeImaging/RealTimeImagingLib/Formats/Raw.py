@@ -315,7 +315,10 @@ class Encoded(Stored):
             with openFile(self.path) as file:
                 file.seek(self._offset)
                 whole = (size + self._skip) * self._room + (1 << 16)
-                data = readUpTo(file, max(0, min(status.st_size - self._offset, whole)))
+                length = max(0, min(status.st_size - self._offset, whole))
+                if length > self._limit:
+                    allocate(length, self._limit, _("The content of the voxels"))
+                data = readUpTo(file, length)
             content, self._sealed = self._decode(data, size + self._skip)
             self._content = content[self._skip :]
             self._stamp = stamp

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
+from ..Formats.ImageFile import DEFAULT_LIMIT
 from ..Formats.NRRD import unescaped
 from ..Formats.Raw import openFile, readUpTo
 from ..Model.Errors import NotAnImageError, RecordingError
@@ -97,8 +98,8 @@ class RecordedPart:
         :param index: place of the frame in the part, from 0.
         :raises RecordingError: the pixels cannot be read.
         """
-        pixels: Pixels = np.empty(self.shape, self.dtype)
         try:
+            pixels: Pixels = np.empty(self.shape, self.dtype)
             with open(self.rawPath, "rb", buffering=0) as file:
                 file.seek(self.offset(index))
                 view = pixels.data.cast("B")
@@ -106,6 +107,9 @@ class RecordedPart:
                     view = view[got:]
         except OSError as error:
             raise _unreadable(self.rawPath, error) from error
+        except MemoryError as error:
+            text = _("There is not enough memory for a frame of {rawPath}.").format(rawPath=self.rawPath)
+            raise RecordingError(text) from error
         if view:
             raise RecordingError(_("{rawPath} ends within frame {index}.").format(rawPath=self.rawPath, index=index))
         return pixels.astype(self.dtype.newbyteorder("="), copy=False)
@@ -153,6 +157,9 @@ def openRecording(path: str) -> RecordedPart:
         raise RecordingError(_("{name} is damaged: its pixels are not beside it.").format(name=name))
     if any(later.time <= earlier.time for earlier, later in pairwise(frames)):
         raise RecordingError(_("{name} is damaged: the times of its frames do not increase.").format(name=name))
+    if part.frameBytes > DEFAULT_LIMIT:
+        text = _("{name} is damaged: it declares frames of {size:,} bytes; the limit is {limit:,}.")
+        raise RecordingError(text.format(name=name, size=part.frameBytes, limit=DEFAULT_LIMIT))
     rawPath = os.path.join(os.path.dirname(path), fields["data file"])
     _checkSize(rawPath, len(frames) * part.frameBytes, len(frames))
     return RecordedPart(
@@ -179,7 +186,8 @@ def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
     :raises RecordingError: the manifest cannot be read or written, or does not name the part.
     """
     try:
-        manifest: dict[str, Any] = parsedJSON(_read(manifestPath, LONGEST_HEADER))
+        with open(manifestPath, "rb") as file:
+            manifest: dict[str, Any] = parsedJSON(file.read())
         entries: list[Mapping[str, Any]] = manifest["parts"]
         names = [entry["header"] for entry in entries]
         if os.path.basename(path) not in names:
@@ -208,6 +216,8 @@ def _read(path: str, most: int, whole: bool = True) -> bytes:
     :param whole: a longer file is an error.
     :raises RecordingError: the path is a pipe, device or folder, or the file is too long or cannot be read.
     """
+    if "\0" in path:
+        raise RecordingError(_("{path!r} is not the path of a file.").format(path=path))
     try:
         with openFile(path) as file:
             data = readUpTo(file, min(most + 1, os.fstat(file.fileno()).st_size))

@@ -202,10 +202,11 @@ class Fragments:
             count=max(0, len(self._found) - 1), size=size
         )
 
-    def frame(self, file: BinaryIO, frames: int, number: int) -> bytes:
+    def frame(self, file: BinaryIO, frames: int, number: int, most: int) -> bytes:
         """Return the compressed bytes of one frame.
 
         :param frames: number of frames in the file.
+        :param most: most bytes of a compressed frame.
         :raises NotAnImageError: code "damaged": the file has fewer frames; code "unsupported": the boundaries of the
             frames are unknown.
         """
@@ -218,6 +219,10 @@ class Fragments:
                 ),
                 "damaged",
             )
+        size = sum(length for _offset, length in self._ofFrame[number])
+        if size > most:
+            text = _("A compressed frame has {size:,} bytes, more than its pixels can have.").format(size=size)
+            raise NotAnImageError(text, "damaged")
         return b"".join(_bytes(file, fragment) for fragment in self._ofFrame[number])
 
     def _divided(self, file: BinaryIO, frames: int) -> list[list[tuple[int, int]]]:

@@ -118,7 +118,8 @@ def readHeader(data: Any, size: int, syntax: Any) -> SliceHeader:
         raise
     except Exception as error:
         # pydicom does not document its exceptions on damaged bytes.
-        raise NotAnImageError(_("The data set cannot be read: {error}").format(error=error), "damaged") from error
+        reason = _("its elements nest too deeply") if isinstance(error, RecursionError) else str(error)
+        raise NotAnImageError(_("The data set cannot be read: {error}").format(error=reason), "damaged") from error
 
 
 def readFileHeader(path: str) -> SliceHeader:

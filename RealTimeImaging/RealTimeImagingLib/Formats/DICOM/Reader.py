@@ -42,6 +42,10 @@ _IMAGES = ("1.2.840.10008.5.1.4.1.1.481.1", "1.2.840.10008.5.1.4.1.1.481.2", "1.
 Segmentation)."""
 
 
+_OVERHEAD = 1 << 20
+"""Bytes of headers and tables that a compressed frame may have beside its pixels."""
+
+
 def looksLikeDICOM(head: bytes) -> bool:
     """Return True for the mark of PS3.10 behind the preamble, or a first element of group 0002 or 0008."""
     if head[128:132] == b"DICM":
@@ -263,7 +267,7 @@ class DICOM(ImageFile):
         if header.length == UNDEFINED:
             assert self._fragments is not None
             with self._open() as file:
-                data = self._fragments.frame(file, layout.frames, number)
+                data = self._fragments.frame(file, layout.frames, number, 2 * layout.frameBytes + _OVERHEAD)
             values = decoded(header.dataset, layout, data)
         elif layout.bits == 1:
             first, last = number * layout.pixels, (number + 1) * layout.pixels
