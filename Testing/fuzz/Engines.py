@@ -21,10 +21,11 @@ LAST_WORDS = 6000
 """Characters of a find that are shown."""
 
 
-def fuzzWithCoverage(targets: Sequence[Target], seconds: int, jobs: int, work: Path) -> list[str]:
+def fuzzWithCoverage(targets: Sequence[Target], seconds: int, jobs: int, work: Path, seed: int = 0) -> list[str]:
     """Fuzz targets by atheris, each for so many seconds; return the names of those with a find.
 
     :param jobs: number of processes at once.
+    :param seed: of the random numbers; 0 takes another one each time.
     :param work: folder for finds, and for inputs of new coverage.
     """
     running: dict[int, Target] = {}
@@ -33,9 +34,9 @@ def fuzzWithCoverage(targets: Sequence[Target], seconds: int, jobs: int, work: P
     while waiting or running:
         while waiting and len(running) < jobs:
             target = waiting.pop(0)
-            running[_forked(lambda target=target: _fuzzOne(target, seconds, work), work / f"{target.name}.log")] = (
-                target
-            )
+            running[
+                _forked(lambda target=target: _fuzzOne(target, seconds, work, seed), work / f"{target.name}.log")
+            ] = target
         pid, status = os.wait()
         target = running.pop(pid)
         words = (work / f"{target.name}.log").read_text(errors="replace")
@@ -65,7 +66,7 @@ def _forked(run: Callable[[], None], log: Path) -> int:
         os._exit(code)
 
 
-def _fuzzOne(target: Target, seconds: int, work: Path) -> None:
+def _fuzzOne(target: Target, seconds: int, work: Path, seed: int) -> None:
     import atheris
 
     target.prepare()
@@ -80,6 +81,7 @@ def _fuzzOne(target: Target, seconds: int, work: Path) -> None:
         "verbosity": 0,
         "print_final_stats": 1,
         "use_value_profile": 1,
+        "seed": seed,
     }
     arguments = [target.name, *(f"-{name}={value}" for name, value in options.items())]
     atheris.Setup([*arguments, str(new), str(CORPUS / target.name)], lambda data: _kept(target, data, work))

@@ -26,6 +26,7 @@ LARGEST = 1 << 14
 CORPUS = Path(__file__).with_name("corpus")
 
 _PYTHON = re.compile(r"Traceback|Errno|object at 0x|\w+Error[:(]|NoneType|\bndarray")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 class Find(AssertionError):
@@ -80,9 +81,11 @@ def check(target: Target, data: bytes) -> None:
 def checkSentence(text: str) -> None:
     """Check that a text is one that a user can read.
 
-    :raises Find: it has words of Python, or is empty.
+    :raises Find: it has words of Python, or does not end like a sentence.
     """
-    if len(text) < 10 or _PYTHON.search(text):
+    # What is quoted comes from the input.
+    own = _QUOTED.sub("", text)
+    if len(text) < 10 or not text.endswith((".", "?", "!")) or _PYTHON.search(own):
         raise Find(f"no sentence: {text!r}")
 
 

@@ -34,7 +34,7 @@ def main() -> int:
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=shared) as tempfile.tempdir:
         if covered:
-            found = engines.fuzzWithCoverage(targets, seconds, options.jobs, WORK)
+            found = engines.fuzzWithCoverage(targets, seconds, options.jobs, WORK, options.seed)
         else:
             found = [target.name for target in targets if engines.fuzzByHypothesis(target, seconds, WORK)]
     print(f"Finds: {', '.join(found)}, in {WORK}" if found else "No finds")
@@ -47,6 +47,7 @@ def parsedArguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="parsers; all without one")
     parser.add_argument("--seconds", type=int, default=60, help="for all parsers together, at least 1 for each (60)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once, with atheris")
+    parser.add_argument("--seed", type=int, default=0, help="of atheris; 0 takes another one each time")
     parser.add_argument("--hypothesis", action="store_true", help="without coverage, also where atheris is installed")
     parser.add_argument("--input", nargs="+", type=Path, help="check these files once, with the TARGET")
     return parser.parse_args()

@@ -19,7 +19,7 @@ from ..Model.Errors import NotAnImageError, RecordingError
 from ..Model.Files import parsedJSON, reasonOf
 from ..Model.Frame import Matrix, Pixels
 from ..Model.Poses import OK
-from ..Model.Text import textsOf
+from ..Model.Text import sentence, textsOf
 from .AppendLog import writeManifest
 from .Header import FRAME, RECORDING
 from .Layout import HEADER, MANIFEST, isFileName
@@ -143,7 +143,7 @@ def openRecording(path: str) -> RecordedPart:
         frames = [FrameLine.fromText(line) for line in lines]
         sizes = [int(size) for size in fields["sizes"].split()]
     except (ValueError, KeyError) as error:
-        raise RecordingError(_("{name} is damaged: {error}").format(name=name, error=str(error))) from error
+        raise _damaged(name, error) from error
     expected = [*part.shape[3:], *reversed(part.shape[:3]), len(frames)]
     if sizes != expected:
         raise RecordingError(
@@ -229,6 +229,10 @@ def _read(path: str, most: int, whole: bool = True) -> bytes:
         text = _("{path} has more than {most:,} bytes, and is not a recording of this module.")
         raise RecordingError(text.format(path=path, most=most))
     return data
+
+
+def _damaged(name: str, error: Exception) -> RecordingError:
+    return RecordingError(_("{name} is damaged: {error}").format(name=name, error=sentence(str(error))))
 
 
 def _unreadable(path: str, error: OSError) -> RecordingError:
@@ -381,7 +385,7 @@ def openMessages(path: str) -> RecordedMessages:
     except OSError as error:
         raise _unreadable(str(error.filename), error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordingError(_("{name} is damaged: {error}").format(name=name, error=str(error))) from error
+        raise _damaged(name, error) from error
 
 
 def readMessages(path: str) -> Iterator[MessageLine]:
