@@ -40,9 +40,9 @@ def test_aFastWindowIsPaintedFiveTimesASecond(pace, clock):
     assert (pace.wait(), pace.part) == pytest.approx((0.2, 0.002))
 
 
-@pytest.mark.parametrize(("painting", "wait"), [(0.01, 0.49), (0.02, 0.98), (0.5, 0.5)])
-def test_aSlowWindowIsPaintedForOneFiftiethOfTheTime(pace, clock, painting, wait):
-    """At least once a second; and after a pause, a change is shown as soon as in a fast window."""
+@pytest.mark.parametrize(("painting", "wait"), [(0.01, 0.59), (0.02, 1.18), (0.5, 0.7)])
+def test_aSlowWindowIsPaintedForOneSixtiethOfTheTime(pace, clock, painting, wait):
+    """At least every 1.2 s; and after a pause, a change is shown as soon as in a fast window."""
     for _ in range(5):
         paint(pace, clock, painting)
     assert pace.wait() == pytest.approx(wait)
@@ -75,6 +75,6 @@ def test_aPanelInASlowWindowIsRefreshedLater(module, noErrors):
     for _ in range(3):
         panel.refreshSoon()
         assert panel._refreshTimer.isActive()
-        assert 900 < panel._refreshTimer.interval <= 1000
+        assert 1000 < panel._refreshTimer.interval <= 1200
     panel.refresh()
     assert not panel._soon

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from statistics import median
 
-SHORTEST, LONGEST = 0.2, 1.0
+SHORTEST, LONGEST = 0.2, 1.2
 """Least seconds between two refreshes: figures that change faster cannot be read; and most, for slow windows."""
 PART = 0.001
 """Seconds after which a refresh lets the window do other work before it goes on, unless painting takes longer."""
-SHARE = 0.02
-"""Part of the time that painting may take."""
+SHARE = 1 / 60
+"""Part of the time that painting may take: at 20 ms, less than one of 100 turns of a 10 ms timer is late."""
 JUDGED = 5
 """Number of latest paintings from which the next one is estimated."""
 

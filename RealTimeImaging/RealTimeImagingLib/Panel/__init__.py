@@ -109,7 +109,7 @@ class Panel:
         self._logic.changed.disconnect(self._changed)
 
     def refreshSoon(self) -> None:
-        """Refresh within a second, mostly 0.2 s: a state, or the visible module, may have changed."""
+        """Refresh within 1.2 s, mostly 0.2 s: a state, or the visible module, may have changed."""
         if self._steps:
             self._again = True
         elif not self._soon:
