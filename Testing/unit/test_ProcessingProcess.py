@@ -577,6 +577,26 @@ def test_skipsThatGoOnMakeFewEvents():
     assert list(skips.rest()) == []
 
 
+def test_aStopBetweenValuesAndImageOfAResultLosesNeither(tmp_path):
+    """The acquisition process takes no further item after a stop, and asks for the rest then."""
+    code = "def process(frame): return Result(frame.pixels, values={'n': frame.number})"
+    with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
+        for number in range(3):
+            driver.give(frameOf(number))
+        end = time.monotonic() + 30
+        while not driver.processor.unread:
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        for item in driver.processor.take():
+            driver.values.append(item)
+            break
+        assert not driver.processor.idle
+        driver.untilIdle()
+        assert [one.number for one in driver.values] == [0, 1, 2]
+        assert [one.image.attributes["SourceFrame"] for one in driver.images] == ["0", "1", "2"]
+        assert driver.counts == (3, 3, 0, 0, 0)
+
+
 def test_aStopInTheMiddleSkipsWhatWaits(tmp_path):
     with Driver(tmp_path, functionFile(tmp_path, SLOW)) as driver:
         for number in range(10):

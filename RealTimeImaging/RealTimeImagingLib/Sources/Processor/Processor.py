@@ -152,6 +152,8 @@ class Processor:
         self._items: deque[Event | _Result] = deque()
         self._unread = 0
         """Results among the items."""
+        self._made: deque[Arrival | Event | Values] = deque()
+        """What the last item has become, and the caller of :meth:`take` has not taken yet."""
         self._nbytes = 0
         """Bytes of the last image; the next one probably has as many."""
         self._number, self._lost = -1, 0
@@ -218,7 +220,7 @@ class Processor:
     def idle(self) -> bool:
         """True when no frame waits, and every result was taken, also that of a pause."""
         with self._lock:
-            return not (self.waiting or self._items or self.finishing)
+            return not (self.waiting or self.unread or self.finishing)
 
     @property
     def finishing(self) -> bool:
@@ -238,22 +240,25 @@ class Processor:
     @property
     def unread(self) -> bool:
         """True when :meth:`take` has something to yield."""
-        return bool(self._items)
+        return bool(self._items or self._made)
 
     def take(self, until: float = math.inf) -> Iterator[Arrival | Event | Values]:
-        """Yield results and events that are there, each one whole: the caller takes all that is yielded.
+        """Yield results and events that are there. The next call continues with what a caller has left.
 
-        :param until: monotonic seconds; after them, no further one is begun.
+        :param until: monotonic seconds; after them, no further result is begun.
         """
-        while self._items:
-            item = self._items.popleft()
-            if isinstance(item, Event):
-                yield item
-            else:
-                yield from self._results(item)
-                with self._lock:
-                    self._unread -= 1
-                    self._feed()
+        while self.unread:
+            if not self._made:
+                item = self._items.popleft()
+                if isinstance(item, Event):
+                    self._made.append(item)
+                else:
+                    self._made.extend(self._results(item))
+                    with self._lock:
+                        self._unread -= 1
+                        self._feed()
+            while self._made:
+                yield self._made.popleft()
             if time.monotonic() > until:
                 return
 
@@ -521,8 +526,8 @@ class Processor:
                 with self._lock:
                     self.counts.processed -= not result.isLater
                     self.counts.failed += not result.isLater
-                reason = _("There is no memory for the result.")
-                yield from self._failures.add(header.number, reason, time.monotonic())
+                    reason = _("There is no memory for the result.")
+                    self._report(self._failures.add(header.number, reason, time.monotonic()))
                 return
             finally:
                 result.pixels = None
