@@ -10,8 +10,10 @@ import pytest
 from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Model.Errors import MissingPackageError
 from unit.conftest import Kept
+from unit.functions import functionFile
 
 from .test_Panel import panelOf
+from .test_Processing import until
 
 OPENCV = '"opencv-python-headless>=4.8,<6"'
 DOWNLOAD = "run pip download --only-binary=:all: --python-version {0.major}.{0.minor} --dest FOLDER " + OPENCV
@@ -95,6 +97,28 @@ def test_theButtonBesideTheStatusInstallsAndStarts(module, logic, withoutOpenCV,
     panelOf(module).refresh()
     assert "OpenCV" not in ui.statusLabel.text
     assert not ui.remedyButton.isVisibleTo(ui.remedyButton.parent())
+
+
+def test_aFunctionFileThatRequiresPackagesOffersToInstallThem(module, installer, tmp_path):
+    """Also when it imports them first; a refusal says what to do, and the next press asks again."""
+    asked, failures = installer
+    panel = panelOf(module)
+    ui = panel.ui
+    path = functionFile(tmp_path, "REQUIREMENTS = ['not-a-package>=1']\nimport notAPackage\ndef process(frame): pass")
+    panel._take(path)
+    words = lambda: ui.processingComplaintLabel.text.replace("\u200b", "")  # noqa: E731
+    until(lambda: words().startswith("made needs not-a-package"))
+    assert words().endswith("(not-a-package>=1). To install it, press Start function.")
+    panel.refresh()
+    assert ui.processButton.enabled
+    failures.append(RuntimeError("User declined package installation"))
+    ui.processButton.click()
+    assert words().startswith("not-a-package was not installed, because you declined.")
+    functionFile(tmp_path, "TITLE = 'made'\ndef process(frame): pass")
+    ui.processButton.click()
+    until(lambda: words() == "")
+    assert asked == [(["not-a-package>=1"], "Real-Time Imaging")] * 2
+    until(lambda: not ui.processButton.enabled)  # there is no source
 
 
 def test_allPackagesAreRequestedOnceAndOptionalOnesMayFail(logic, installer):

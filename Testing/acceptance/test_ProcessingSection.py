@@ -434,7 +434,7 @@ def test_aFunctionRunsInAnotherPython(slicer, module, logic, tmp_path, noErrors)
     ui.processingOptionsSection.collapsed = False
     ui.processingPythonPathLineEdit.currentPath = str(tmp_path / "no-python")
     assert panel._take(functionFile(tmp_path, WHERE, "where"))
-    assert "no-python is no program" in ui.processingComplaintLabel.text.replace("\u200b", "")
+    until(lambda: "no-python is no program" in ui.processingComplaintLabel.text.replace("\u200b", ""))
     assert not ui.processButton.enabled
     ui.processingPythonPathLineEdit.currentPath = str(other)
     until(lambda: hasattr(ui, "function_where_factor"))

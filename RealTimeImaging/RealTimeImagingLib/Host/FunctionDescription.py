@@ -9,11 +9,13 @@ from typing import Any
 import qt
 
 from ..Link.Messages import Done, Failed, Receivers
-from ..Model.Text import joined, textsOf
+from ..Model.Text import joined, textFromJSON, textsOf
 from ..Processing.Loading import functionName
 from .ChildProcess import ChildProcess
 
 _ = textsOf(__file__)
+
+OnDone = Callable[[dict[str, Any] | None, str, list[str]], None]
 
 LIMIT = 30_000
 """Milliseconds for a file to load; libraries for neural networks need many seconds."""
@@ -25,13 +27,14 @@ class FunctionDescription:
 
     :param function: path of the file.
     :param onDone: called with the description, see Processing/Description.py, and an empty text; or with None and the
-        reason.
+        reason; and with the requirements for pip of missing packages.
     """
 
-    def __init__(self, function: str, onDone: Callable[[dict[str, Any] | None, str], None]) -> None:
+    def __init__(self, function: str, onDone: OnDone) -> None:
         self._function, self._onDone = function, onDone
         text = _("{function} did not load within {seconds} s.")
         self._found: dict[str, Any] | None = None
+        self._missing: list[str] = []
         self._failed = False
         self._problem: str = text.format(function=functionName(function), seconds=LIMIT // 1000)
         reports = Receivers()
@@ -62,7 +65,11 @@ class FunctionDescription:
         self._disconnect()
 
     def _take(self, message: Done) -> None:
-        self._found, self._problem = message.done[0], ""
+        found = message.done[0]
+        if "missing" in found:
+            self._missing, self._problem, self._failed = found["missing"], textFromJSON(found["problem"]), True
+        else:
+            self._found, self._problem = found, ""
 
     def _fail(self, message: Failed) -> None:
         text = _("{function} cannot be used: {reason}")
@@ -82,7 +89,7 @@ class FunctionDescription:
     def _deliver(self) -> None:
         if not self._closed:
             self.close()
-            self._onDone(self._found, self._problem)
+            self._onDone(self._found, self._problem, self._missing)
 
     def _disconnect(self) -> None:
         self._killer.stop()

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import qt
@@ -19,17 +20,17 @@ from ..Link.Commands import Command, Publish
 from ..Link.Messages import PublishedReport, Ready, ValuesReport
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
-from ..Model.Files import answerOf
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Text import textsOf
 from ..Processing.Loading import functionName
 from ..Processing.Requirements import checkedFunction
 from ..Processing.Runner import LOAD_TIME
+from ..Recording.FolderAccess import FolderAccess
 from ..Sources.Processor import ProcessorSettings
 from .AcquisitionProcess import AcquisitionProcess
 from .Callbacks import Callbacks
-from .FunctionDescription import FunctionDescription
+from .FunctionDescription import FunctionDescription, OnDone
 from .RunningSource import RunningSource
 from .Session import Session
 
@@ -40,8 +41,6 @@ MARGIN = 5.0
 """Seconds beyond the time for a call without a sign of life, after which a function ends with its source."""
 RECOVERED = 3.0
 """Seconds without a failed image after which a function counts as working again."""
-PATIENCE = 0.5
-"""Seconds for the drive of a function's file to answer; Slicer's window waits meanwhile."""
 PERIOD = 250
 """Milliseconds between two looks at functions whose source has ended."""
 
@@ -169,6 +168,7 @@ class ProcessingControl:
         self._addValues, self._table, self._columns = addValues, table, columns
         self._processors: list[RunningProcessor] = []
         self._published: dict[RunningSource, PublishedReport] = {}
+        self._access = FolderAccess()
         session.startupProviders.append(self._startupCommands)
         session.reports.connect(Ready, self._takeReady)
         session.reports.connect(PublishedReport, self._takePublished)
@@ -208,11 +208,8 @@ class ProcessingControl:
         if source is None:
             raise SettingsError(_("No running source has the stream {stream}.").format(stream=stream))
         atSource = next((inner for inner, outer in source.streams.items() if outer == stream), stream)
-        try:
-            found, program = answerOf(lambda: checkedFunction(function, python or ""), PATIENCE)
-        except TimeoutError as error:
-            text = _("{function} cannot be read: its drive does not answer. Is it connected?")
-            raise SettingsError(text.format(function=function)) from error
+        check = partial(checkedFunction, function, python or "")
+        found, program = self._access.result((function, python), check)
         taken = {used for one in self._session.active() for used in one.streams.values()}
         settings = ProcessorSettings(
             found,
@@ -238,13 +235,11 @@ class ProcessingControl:
         else:
             processor.source.sendCommand(Publish())
 
-    def describe(
-        self, function: str, python: str, onDone: Callable[[dict[str, Any] | None, str], None]
-    ) -> FunctionDescription:
+    def describe(self, function: str, python: str, onDone: OnDone) -> FunctionDescription:
         """Find the parameters of a function file in a process of its own; close the object that is returned.
 
         :param onDone: called with ``title`` and ``parameters``, see Processing/Description.py, and an empty text; or
-            with None and the reason.
+            with None and the reason; and with the requirements for pip of missing packages.
         :raises AcquisitionError: the process cannot be started.
         """
         look = FunctionDescription(function, onDone)

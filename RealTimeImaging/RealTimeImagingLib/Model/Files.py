@@ -8,18 +8,13 @@ import os
 import re
 import stat
 import sys
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from typing import Any
 
 from .SharedFiles import LONGEST
 from .Text import textsOf
 
 _ = textsOf(__file__)
-
-Answer = TypeVar("Answer")
 
 GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
 UNFINISHED = ".tmp"
@@ -192,26 +187,6 @@ def removeFile(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass
-
-
-def answerOf(access: Callable[[], Answer], seconds: float) -> Answer:
-    """Return the result of an access to a drive that may hang.
-
-    :param access: called in a thread, which is left alone when it takes longer; its errors are raised here.
-    :raises TimeoutError: the drive does not answer within so many seconds.
-    """
-    future: Future[Answer] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(access())
-        except BaseException as error:  # noqa: BLE001 - the caller gets it
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="drive", daemon=True).start()
-    if not wait([future], seconds).done:
-        raise TimeoutError
-    return future.result()
 
 
 def reasonOf(error: Exception) -> str:

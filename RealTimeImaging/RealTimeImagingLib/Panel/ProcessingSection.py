@@ -14,9 +14,10 @@ from slicer.i18n import tr as _
 
 from ..Host.FunctionDescription import FunctionDescription
 from ..Host.ProcessingControl import RunningProcessor
-from ..Model.Errors import RealTimeImagingError
+from ..Model.Errors import MissingPackageError, RealTimeImagingError
 from ..Model.Event import Event
 from ..Model.Settings import settingFields, typedPath
+from ..Model.Text import joined
 from ..Processing import BuiltIn
 from ..Processing.Description import parametersClass
 from ..Sources.Processor import EVERY
@@ -55,6 +56,8 @@ class ProcessingSection(Section):
         self._failures: dict[RunningProcessor, str] = {}
         """Latest event about failed images, or the restart, of each function."""
         self._looking: FunctionDescription | None = None
+        self._missing: list[str] = []
+        """Requirements for pip of the chosen file that Slicer's Python lacks."""
         self._fileDialog: Any = None
         self._showing = False
         """True while widgets are filled by the section itself."""
@@ -133,7 +136,7 @@ class ProcessingSection(Section):
             combo.currentIndex = streams.index(chosen) if chosen in streams else 0 if streams else -1
             combo.blockSignals(blocked)
         combo.enabled = bool(streams)
-        self.ui.processButton.enabled = bool(streams) and self._form is not None
+        self.ui.processButton.enabled = bool(self._missing) or (bool(streams) and self._form is not None)
 
     def _showHint(self, running: list[RunningProcessor]) -> None:
         ui, selected = self.ui, self._table.selected
@@ -220,6 +223,7 @@ class ProcessingSection(Section):
         self._typing.stop()
         self._endLook()
         self._table.select(None)
+        self._missing = []
         self._setForm(None)
         self.complain("")
         if not self._isFile:
@@ -236,10 +240,12 @@ class ProcessingSection(Section):
 
         self.attempt(look)
 
-    def _described(self, description: dict[str, Any] | None, problem: str) -> None:
-        self._looking = None
+    def _described(self, description: dict[str, Any] | None, problem: str, missing: list[str]) -> None:
+        self._looking, self._missing = None, missing
+        self._showStreams()
         if description is None:
-            self.complain(problem)
+            more = _("To install it, press Start function.") if missing else ""
+            self.complain(joined(problem, more))
             return
         path = typedPath(self._file.read())
         try:
@@ -408,6 +414,8 @@ class ProcessingSection(Section):
     def _start(self) -> None:
         form, ui = self._form, self.ui
         if form is None:
+            if self._missing:
+                self._install()
             return
         started: list[RunningProcessor] = []
 
@@ -429,6 +437,15 @@ class ProcessingSection(Section):
             self._keep(form)
             self._table.refresh(self.logic.processing.list())
             self._table.select(processor)
+
+    def _install(self) -> None:
+        """Install the packages that the chosen file requires, and look at it again."""
+        try:
+            self.logic.installPackages(self._missing)
+        except MissingPackageError as error:
+            self.complain(str(error))
+            return
+        self._lookAtFile()
 
     def _reload(self, processor: RunningProcessor) -> None:
         self.logic.processing.reload(processor)

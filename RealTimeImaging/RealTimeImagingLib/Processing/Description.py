@@ -16,16 +16,19 @@ from typing import Any, cast, get_args, get_origin
 
 from ..Link.Lines import LONGEST_SILENCE, openLines
 from ..Link.Messages import Done, Failed, encode
-from ..Model.Errors import SettingsError
+from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Files import reasonOf
 from ..Model.Settings import DescribedSettings, Setting, settingFields
-from ..Model.Text import textsOf
+from ..Model.Text import textsOf, textToJSON
 from .Loading import LoadedFunction, findFunction, functionPath, lastLine
 from .OtherPython import checkPython, pythonPath, variablesOf
+from .Requirements import checkRequirements
 
 _ = textsOf(__file__)
 
 TYPES: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str}
+OTHER = "other"
+"""Argument of the process of another Python, whose packages are its own."""
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Link", "Program.py")
 
 
@@ -66,14 +69,18 @@ def parametersClass(description: Mapping[str, Any]) -> type[DescribedSettings]:
 def main() -> int:
     """Report the description of a function, or why there is none."""
     function, python, environment = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    isOther = sys.argv[4:] == [OTHER]
     if python:
         return _describeIn(python, function, environment)
     writer, lines = openLines()
     threading.Thread(target=_endAfter, args=(lines,), daemon=True).start()
     answer: Done | Failed
     try:
-        answer = Done([describe(findFunction(function))])
+        function = findFunction(function)
+        answer = Done([describe(function)])
         encode(answer)
+    except ImportError as error:
+        answer = (None if isOther else _missing(function)) or Failed(lastLine(error, functionPath(function)))
     except BaseException as error:  # noqa: BLE001 - a file may raise anything
         answer = Failed(lastLine(error, functionPath(function)))
     writer.close(LONGEST_SILENCE, answer)
@@ -84,7 +91,7 @@ def _describeIn(python: str, function: str, environment: Mapping[str, str | None
     """Let another Python describe a function; return the exit code."""
     try:
         python = pythonPath(python)
-        command = [python, "-u", PROGRAM, "description", function, "", "{}"]
+        command = [python, "-u", PROGRAM, "description", function, "", "{}", OTHER]
         checkPython(python, environment)
         if os.name == "posix":
             # In place of this process, so that both end together.
@@ -96,6 +103,17 @@ def _describeIn(python: str, function: str, environment: Mapping[str, str | None
         reason = str(error) if known else text.format(python=python, reason=reasonOf(cast(OSError, error)))
         os.write(1, encode(Failed(reason)))
         return 0
+
+
+def _missing(function: str) -> Done | None:
+    """Return the answer for a function that requires packages which this Python lacks; None for another one."""
+    try:
+        checkRequirements(function)
+    except MissingPackageError as error:
+        return Done([{"missing": error.requirements, "problem": textToJSON(str(error))}])
+    except SettingsError:
+        pass  # the error of the import says more
+    return None
 
 
 def _endAfter(lines: Iterator[bytes]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+from collections.abc import Callable
 from importlib import metadata
 
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Files import reasonOf
 from ..Model.Packages import titlesOf
+from ..Model.Settings import typedPath
 from ..Model.Text import textsOf
 from .Loading import findFunction, functionName, functionPath
 from .OtherPython import pythonPath
@@ -19,16 +22,19 @@ NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 """Name of a package at the start of a requirement (PEP 508)."""
 
 
-def checkedFunction(text: str, python: str) -> tuple[str, str]:
+def checkedFunction(text: str, python: str, note: Callable[[str], None] = lambda folder: None) -> tuple[str, str]:
     """Find a function and the Python that runs it; return both as they are in the settings of a processor.
 
     :param text: as :func:`Loading.findFunction` takes it.
     :param python: another Python, whose packages are not checked; empty for this one.
+    :param note: called with each folder before its drive is accessed.
     :raises SettingsError: there is no such function or Python, or the function is no Python.
     :raises MissingPackageError: the function requires packages that this Python lacks.
     """
+    note(os.path.dirname(typedPath(text)))
     function = findFunction(text)
     if python:
+        note(os.path.dirname(typedPath(python)))
         return function, pythonPath(python)
     checkRequirements(function)
     return function, ""
