@@ -84,7 +84,7 @@ def test_afterStopTheLineSaysWhatToDoWithAnotherKind(logic, ui, incoming, noErro
     until(lambda: ui.statusLabel.text == "Stopped.")
 
 
-def test_afterStopTheLineSaysSoThoughThePanelNeverSawTheSourceRun(logic, ui, incoming, noErrors):
+def test_afterStopTheLineSaysSoThoughThePanelNeverSawTheSourceRun(slicer, logic, ui, incoming, noErrors):
     """A window that is slow to paint is refreshed once a second."""
     panel = slicer.modules.RealTimeImagingWidget.panel
     ui.folder_folder.currentPath = str(incoming)

@@ -259,7 +259,7 @@ def test_unreadable_meta_attributes_are_named_and_the_image_is_shown(tmp_path, m
 
 def test_headers_with_thousands_of_series_make_a_limited_number_of_streams(link, monkeypatch):
     """One event names what is not shown; everything goes back, and the known series go on."""
-    monkeypatch.setattr(Session, "MOST_STREAMS", 20)
+    monkeypatch.setattr(Session, "STREAMS", 20)
     pixels = phantom(1, 1)[0]
     with link.scanner() as scanner:
         sent = [image(pixels, image_series_index=number) for number in range(200)]

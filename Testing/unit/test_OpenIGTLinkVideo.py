@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from RealTimeImagingLib.Model import Packages
 from RealTimeImagingLib.Model.Errors import WireError
+from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import pictureToRAS
 from RealTimeImagingLib.OpenIGTLink import VideoMessage, pack
 from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
@@ -486,3 +487,46 @@ def test_two_devices_of_one_peer_and_many_devices(watch):
     one.take(message(1, data[1], "VP90", device="D39"), message(1, data[1], "VP90", device="D0"))
     assert one.streams == [*(f"D{number}" for number in range(40)), "D39"]
     assert one.said("no-key-frame")[0].count("D0")  # its decoder was given up for those of others
+
+
+@pytest.mark.parametrize("fourcc", KEYS)
+def test_every_damaged_frame_is_shown_or_counted(watch, fourcc):
+    """Also those that a decoder passes over without an error; at a stop, those that wait are counted, too."""
+    data = encode(fourcc, [picture(number) for number in range(14)])
+    sent = [one for _round in range(6) for one in messages(fourcc, data)]
+    random = np.random.default_rng(0)
+    one = watch()
+    for each in sent:
+        damaged, each.message_id = bytearray(each.data), 0
+        if random.random() < 0.3:
+            for place in random.integers(len(damaged), size=3):
+                damaged[place] ^= 1 << int(random.integers(8))
+        each.data = bytes(damaged)
+        one.take(each)
+    for item in one.source.rest():
+        (one.events if isinstance(item, Event) else one.frames).append(item)
+    assert len(one.frames) + one.rejected == len(sent)
+    assert bool(one.codes) == bool(one.rejected)
+
+
+def test_frames_that_the_decoder_passes_over_are_named_and_counted(watch):
+    """The units of one frame have a type that no standard uses, which is no error; 5 frames depend on it."""
+    sent = messages("X265", encode("X265", [picture(number) for number in range(40)]))
+    parts = sent[4].data.split(b"\0\0\1")
+    sent[4].data = b"\0\0\1".join([parts[0], *(b"\x5a" + part[1:] for part in parts[1:])])
+    for each in sent:
+        each.message_id = 0
+    one = watch()
+    one.take(*sent)
+    assert one.codes == ["no-picture"]
+    assert "1 frame of the video of Probe gave no picture" in one.said("no-picture")[0]
+    assert (len(one.frames), one.rejected) == (34, 6)
+
+
+def test_a_stop_counts_the_frames_that_wait_for_a_key_frame(watch):
+    one = watch()
+    one.take(*messages("H264", encode("H264", [picture(number) for number in range(14)]))[3:9])
+    events = list(one.source.rest())
+    assert [event.code for event in events] == ["key-frame"]
+    assert "ended before a key frame; 6 frames could not be decoded." in events[0].text
+    assert one.rejected == 6

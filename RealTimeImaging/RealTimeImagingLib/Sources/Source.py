@@ -21,8 +21,6 @@ _ = textsOf(__file__)
 
 TURN = 0.1
 """Seconds after which read() of a source returns even if more items wait, so that the worker obeys commands."""
-
-
 STREAMS = 100
 """Most streams of a source whose senders name them: each is a volume in Slicer, and files of a recording."""
 

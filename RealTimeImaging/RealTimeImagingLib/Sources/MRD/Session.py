@@ -11,7 +11,7 @@ from ...Model.Errors import FrameError, WireError
 from ...Model.Event import Event
 from ...Model.Frame import GetBuffer
 from ...Model.Text import Text, joined, textsOf
-from ..Source import Arrival
+from ..Source import STREAMS, Arrival
 from . import MRDSettings
 from .Header import MeasurementHeader, deviceTimeOf, parseHeader, parseMeta
 from .Images import Meta, Part, partsOf
@@ -31,8 +31,6 @@ from .Volumes import Closed, Stacked, Stacks, imageOf, imagesOf
 _ = textsOf(__file__)
 
 LONGEST_NAME = 60
-MOST_STREAMS = 256
-"""Streams of one measurement; damaged headers would make thousands of volumes in Slicer."""
 SHOWN_SLICES = 8
 """Numbers of missing slices that a sentence lists."""
 DEVICES = {CONFIG_FILE: "MRD configuration", CONFIG_TEXT: "MRD configuration", HEADER: "MRD header"}
@@ -178,9 +176,9 @@ class Session:
     def _add(self, part: Part, now: float) -> Iterator[Item]:
         stream = f"{self.name} {part.words}".strip()
         if stream not in self._streams:
-            if len(self._streams) >= MOST_STREAMS:
+            if len(self._streams) >= STREAMS:
                 text = _("the series, contrasts and sets of a measurement make at most {most} streams")
-                raise FrameError(text.format(most=MOST_STREAMS))
+                raise FrameError(text.format(most=STREAMS))
             self._streams.add(stream)
         if part.header.matrix_size[2] > 1:
             yield from self._shown(stream, imageOf(part))

@@ -147,8 +147,13 @@ class OpenIGTLinkSource:
             sweep, self._sweep = self._sweep, None
             yield sweep.event(self._offsets, self._settings.timeOffsets)
 
-    def rest(self) -> Iterator[Arrival]:
-        """Yield the images that wait for poses."""
+    def rest(self) -> Iterator[Arrival | Event]:
+        """Yield the pictures that decoders hold back, the frames without a picture, and the images that wait for poses.
+
+        The source stops.
+        """
+        for peer in self._peers.connected:
+            yield from self._takeVideo(peer.name, self._videos.disconnected(peer.name))
         yield from self._tracked.due(time.time(), all_=True)
 
     def wake(self) -> None:

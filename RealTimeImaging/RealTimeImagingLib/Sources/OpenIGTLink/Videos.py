@@ -28,12 +28,17 @@ LABELLED = 4
 """Frames that a decoder may hold back after a frame that is labelled as a key frame, before it counts as none."""
 GAPS, GAP_TIME = 4, 60.0
 """Gaps in the message numbers within so many seconds that show that a sender counts something else than frames."""
+REORDERING, LATEST = ("h264", "hevc"), 16
+"""Codecs whose frames all have a picture, and frames after a shown one that a picture before it comes later at most.
+Decoders pass over some damaged frames without an error. VP9 also has frames for reference only."""
 FEW = 3
 """Missing messages that are named by their numbers."""
 
 KEY_FRAME = "key-frame"
 """Code of the remark that a key frame ends the wait."""
-NOT_REJECTED = (KEY_FRAME, "no-key-frame", "frames-lost", "size-differs", "no-geometry", "irregular-numbers")
+NOT_REJECTED = (
+    *(KEY_FRAME, "no-key-frame", "frames-lost", "no-picture", "size-differs", "no-geometry", "irregular-numbers"),
+)
 """Codes of problems that reject no message themselves: frames that cannot be decoded are counted one by one."""
 NEXT_KEY = _("Its images continue with the next key frame.")
 
@@ -56,6 +61,7 @@ class _Stream:
 
     :param name: name of the stream.
     :param pending: messages that have no picture yet, with the times at which they were complete, by number.
+    :param newest: number of the newest message with a picture.
     :param told: the user knows that a key frame is awaited.
     :param undecoded: frames since then that cannot be decoded.
     :param lastID: number of the last message, None when it is unknown.
@@ -69,6 +75,7 @@ class _Stream:
     decoder: VideoDecoder
     pending: dict[int, tuple[VideoMessage, float]] = field(default_factory=dict)
     count: int = 0
+    newest: int = -1
     told: bool = False
     undecoded: int = 0
     lastID: int | None = None
@@ -132,6 +139,7 @@ class Videos:
             yield Problem(error.code, joined(_rejected(message, error), NEXT_KEY), device=device)
             return
         yield from self._found(stream, found)
+        yield from self._withoutPicture(stream, message)
         yield from self._waits(stream, message)
 
     def lost(self, peer: str, device: str) -> Iterator[Problem]:
@@ -154,7 +162,9 @@ class Videos:
             yield from self._found(stream, stream.decoder.finish())
             self._giveUp(stream, list(stream.pending))
             if stream.undecoded:
-                text = _("The video of {device} ended before a key frame; {count} could not be decoded.")
+                text = _("The video of {device} ended; {count} at its end gave no picture.")
+                if stream.told:
+                    text = _("The video of {device} ended before a key frame; {count} could not be decoded.")
                 count = counted(stream.undecoded, _("frame"), _("frames"))
                 text = text.format(device=key[1] or _("a device without a name"), count=count)
                 yield Problem(KEY_FRAME, text, device=key[1])
@@ -204,6 +214,7 @@ class Videos:
     def _found(self, stream: _Stream, found: list[tuple[int, Pixels]]) -> Iterator[VideoImage | Problem]:
         for number, pixels in found:
             message, now = stream.pending.pop(number)
+            stream.newest = max(stream.newest, number)
             if stream.told:
                 yield from self._resumes(stream, number, message)
             yield from self._remarks(stream, message, pixels)
@@ -230,6 +241,18 @@ class Videos:
             self._giveUp(stream, oldest)
         for number in oldest:
             stream.pending.pop(number, None)  # a frame without a picture, such as one for reference only
+
+    def _withoutPicture(self, stream: _Stream, message: VideoMessage) -> Iterator[Problem]:
+        """Name damaged frames that the decoder has passed over."""
+        late = [number for number in stream.pending if number <= stream.newest - LATEST]
+        if stream.codec not in REORDERING or stream.decoder.waiting or not late:
+            return
+        for number in late:
+            del stream.pending[number]
+            self._refuse()
+        text = _("{count} of the video of {device} gave no picture: damaged, or lost before.")
+        count = counted(len(late), _("frame"), _("frames"))
+        yield Problem("no-picture", text.format(device=_named(message), count=count), device=message.device_name)
 
     def _restart(self, stream: _Stream) -> None:
         stream.decoder.restart()
