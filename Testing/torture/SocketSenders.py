@@ -114,7 +114,7 @@ class SocketSender(Sender):
         self._alone(data + self.dice.randbytes(self.dice.randrange(3000)))
 
     def _inPieces(self, data: bytes) -> None:
-        # The first and the last bytes one by one, as a bad network may bring them.
+        # The head arrives in small pieces, as a bad network may bring it.
         for place in range(0, min(len(data), 20 * PIECE), size := self.dice.randint(1, PIECE)):
             self._link.sendall(data[place : place + size])
             time.sleep(0.002)
