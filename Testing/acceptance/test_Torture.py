@@ -14,10 +14,14 @@ from torture.Rounds import Torture
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it stops processes and looks into /proc")
 
 
+PATIENCE = 8.0
+"""Seconds after which a torture no longer waits for images that a deliberate fault has lost."""
+
+
 @pytest.fixture
 def torture(module, tmp_path):
-    """A torture that soon gives up to wait for images that were received and do not arrive."""
-    made = Torture(str(tmp_path / "work"), say=lambda text: None, patience=4.0)
+    """A torture."""
+    made = Torture(str(tmp_path / "work"), say=lambda text: None)
     yield made
     made.close()
 
@@ -60,6 +64,7 @@ def test_aDisturbedRoundBalances(torture):
 
 def test_theLedgerNamesEachDeliberateFault(torture):
     """One source has no fault: nothing may be said about it."""
+    torture.patience = PATIENCE
     names = [name for name, fault in FAULTS.items() if not fault.inSlicer]
     faulty = [source(FAULTS[name].kind, place + 2, "garbage", "image", fault=name) for place, name in enumerate(names)]
     problems, _figures = torture.run(plan(0, source("folder", 1, "garbage", "image"), *faulty))

@@ -37,7 +37,9 @@ STARTING = 120.0
 """Most seconds for the processes to start."""
 SENDING = 180.0
 """Most seconds for the senders: each has a patience of its own."""
-DRAIN = 30.0
+STOPPING = 150.0
+"""Most seconds for all sources to stop: a function whose images wait has a minute to load."""
+DRAIN = 60.0
 """Seconds without progress after which a round gives up to wait for images."""
 COUNTS = ("sent", "received", "recorded", "failed", "rejected")
 """Figures of a round."""
@@ -384,7 +386,7 @@ class _Round:
             begun = all(one.total("received") for one in self._sources)
             return drained or quiet > (self._torture.patience if begun else DRAIN)
 
-        slicerhost.runUntil(over, 10 * DRAIN, 50)
+        slicerhost.runUntil(over, 5 * DRAIN, 50)
 
     def _state(self) -> Any:
         return [(one.total("received"), one.total("rejected")) for one in self._sources], dict(self._seen)
@@ -449,8 +451,9 @@ class _Round:
             slicerhost.reloadModule("RealTimeImaging")
         if ending != "reload":  # it has closed this logic
             logic.stop()
-        if not slicerhost.runUntil(lambda: not logic.isRunning(), 60):
-            self.problems.append("Not all sources have stopped within 60 s.")
+        if not slicerhost.runUntil(lambda: not logic.isRunning(), STOPPING):
+            running = ", ".join(f"{one.settings.stream}: {one.status}" for one in logic._session.running())
+            self.problems.append(f"Not all sources have stopped within {STOPPING:g} s: {running}")
         self._torture.order(quit=True)
         sending = [source for source in self._sources if source.kind != "push"]
         if not slicerhost.runUntil(lambda: all(one.account().done for one in sending), 60):
