@@ -19,7 +19,7 @@ from unit.openIGTLinkSource import freePort
 
 from .conftest import MODULE, ROOT
 
-CMAKE = shutil.which("cmake", path=os.path.dirname(sys.executable))
+CMAKE, CTEST = (shutil.which(name, path=os.path.dirname(sys.executable)) for name in ("cmake", "ctest"))
 TREE = "lib/Slicer-5.12/qt-scripted-modules"
 USER = Path(__file__).with_name("installed.py")
 JOBS = {65533: "process", 65534: "convert"}
@@ -43,16 +43,28 @@ def installed():
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     subprocess.run([CMAKE, "--install", build, "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
     tree = prefix / TREE
-    # As Slicer's build does; each of the processes would compile everything again.
-    compileall.compile_dir(tree, quiet=1)
-    compiled = Path(importlib.util.cache_from_source(os.fspath(tree / "RealTimeImaging.py"))).parent
-    for path in (*tree.rglob("*"), tree):
-        path.chmod(0o555 if path.is_dir() else 0o444)
+    protect(tree)
     yield tree, build
-    for path in (*tree.rglob("*"), tree):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    protect(tree, False)
     shutil.rmtree(top)
-    shutil.rmtree(compiled, ignore_errors=True)  # elsewhere with PYTHONPYCACHEPREFIX
+
+
+@pytest.fixture
+def compiled(installed):
+    """The tree with bytecode, as Slicer's build makes it: each process would compile everything again."""
+    tree, _build = installed
+    protect(tree, False)
+    compileall.compile_dir(tree, quiet=1)
+    protect(tree)
+    yield tree
+    if sys.pycache_prefix:  # the bytecode is elsewhere
+        shutil.rmtree(Path(importlib.util.cache_from_source(os.fspath(tree / "RealTimeImaging.py"))).parent)
+
+
+def protect(tree, on=True):
+    """Make a folder and all in it read-only, or writable again."""
+    for path in (*tree.rglob("*"), tree):
+        path.chmod((0o555 if path.is_dir() else 0o444) | (0 if on else 0o200))
 
 
 def files(folder):
@@ -76,7 +88,7 @@ def test_theTreeHasEveryFileOfTheModule(installed):
 
 def test_theTestsOfTheModuleAreRegistered(installed):
     _tree, build = installed
-    listed = subprocess.run([CMAKE.replace("cmake", "ctest"), "-N"], cwd=build, capture_output=True, text=True)
+    listed = subprocess.run([CTEST, "-N"], cwd=build, capture_output=True, text=True)
     for name in ("py_RealTimeImaging", "py_nomainwindow_RealTimeImagingModuleGenericTest"):
         assert f": {name}\n" in listed.stdout
 
@@ -119,11 +131,10 @@ class User:
         return self.process.stdout.readline().strip()
 
 
-def test_twoUsersWorkAtOnce(installed):
+def test_twoUsersWorkAtOnce(compiled):
     """Both record from one read-only tree, and ask for the same port; one also processes images, one converts."""
-    tree, _build = installed
-    before, modes = files(tree), {stat.S_IMODE(path.stat().st_mode) & 0o222 for path in tree.rglob("*")}
-    assert modes == {0}
+    tree, before = compiled, files(compiled)
+    assert not any(stat.S_IMODE((tree / name).stat().st_mode) & 0o222 for name in before)
     port = freePort()
     with tempfile.TemporaryDirectory(prefix="two users é ") as top:
         os.chmod(top, 0o755)

@@ -298,7 +298,8 @@ def incoming(tmp_path):
 @pytest.fixture
 def workFolder(tmp_path):
     """An empty folder for journal and ring."""
-    folder = tmp_path / "work"
+    # Windows has one memory for each name of folder and ring.
+    folder = tmp_path / f"work-{tmp_path.name}"
     folder.mkdir()
     return folder
 

@@ -32,6 +32,9 @@ def reader(workFolder):
     ring.close()
 
 
+inFiles = pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the memory without a file")
+
+
 def rings(*folders):
     return sorted(path.name for folder in folders for path in folder.glob("*.ring"))
 
@@ -151,8 +154,10 @@ def test_no_frame_is_overwritten_before_its_slot_is_free(tmp_path_factory, steps
         assertIntact(model, reader)
         assert writer.idle is (not model.held)
         alive = {f"ring-{generation}.ring" for generation in model.alive()}
-        assert alive <= set(rings(folder))
         assert len(rings(folder)) <= 2
+        if sys.platform == "win32":
+            continue
+        assert alive <= set(rings(folder))
         if kind in ("put", "lend"):  # what was let go is seen when the ring is asked for room
             assert alive == set(rings(folder))
     writer.close()
@@ -257,7 +262,7 @@ def test_subscribers_take_no_slots_from_slicer_and_keep_what_they_hold(tmp_path_
     place = writer.put(pixels(0))
     if quotas:  # the slots of subscribers that are gone are given up
         assert place.slots == SLOTS
-    assert len(rings(folder)) == 1
+    assert len(rings(folder)) == (sys.platform != "win32")
     writer.close()
     reader.close()
 
@@ -294,6 +299,7 @@ def test_a_frame_waits_when_all_slots_are_taken(writer):
     assert writer.put(pixels(9)) is None
 
 
+@inFiles
 def test_a_larger_frame_gets_a_new_file_and_the_old_one_is_deleted_with_its_last_slot(writer, reader, workFolder):
     old = [writer.put(pixels(number)) for number in range(2)]
     views = [reader.view(place, (1, 1, 6), DTYPE) for place in old]
@@ -346,6 +352,7 @@ def test_buffers_outlive_the_ring(writer):
     assert (memory == 7).all()
 
 
+@inFiles
 def test_memory_is_reserved_before_it_is_written(writer, workFolder):
     for number in range(SLOTS):
         writer.put(pixels(number, 5 * PAGE))
@@ -407,7 +414,7 @@ def test_the_next_folder_replaces_one_without_room(tmp_path, workFolder):
     writer = RingWriter([str(tmp_path / "missing"), str(workFolder)], "ring")
     reader = RingReader([str(tmp_path / "missing"), str(workFolder)], "ring")
     np.testing.assert_array_equal(reader.view(writer.put(pixels(1)), (1, 1, 6), DTYPE), pixels(1))
-    assert rings(workFolder) == ["ring-0.ring"]
+    assert sys.platform == "win32" or rings(workFolder) == ["ring-0.ring"]
     writer.close()
 
 
@@ -439,6 +446,7 @@ def test_without_memory_put_raises_and_leaves_no_file(writer, workFolder, larges
     assert writer.put(pixels(1, 1 << 20, np.uint8)).slots == SLOTS
 
 
+@inFiles
 def test_a_file_of_that_name_is_not_overwritten(writer, workFolder):
     (workFolder / "ring-0.ring").write_bytes(b"of somebody else")
     with pytest.raises(RingError):
@@ -446,6 +454,7 @@ def test_a_file_of_that_name_is_not_overwritten(writer, workFolder):
     assert (workFolder / "ring-0.ring").read_bytes() == b"of somebody else"
 
 
+@inFiles
 def test_the_reader_raises_when_the_memory_is_gone(writer, reader, workFolder):
     place = writer.put(pixels(1))
     os.unlink(ringPath(str(workFolder), "ring", 0))
@@ -460,6 +469,7 @@ def test_the_reader_refuses_a_file_that_is_too_short(writer, reader, workFolder)
         reader.view(Place(7, place.slot, place.slotBytes, place.slots), SHAPE, DTYPE)
 
 
+@inFiles
 def test_the_reader_refuses_empty_memory(writer, reader, workFolder):
     """Windows creates it when a mapping that is gone is opened."""
     place = writer.put(pixels(1))
@@ -488,7 +498,7 @@ def test_views_outlive_reader_and_file(writer, reader):
 def test_old_memory_is_released(workFolder, writer, reader):
     """The reader keeps the generation before the newest, and no older one."""
     maps = "/proc/self/maps"
-    if not os.path.exists(maps):
+    if sys.platform != "linux":
         pytest.skip("needs /proc")
     for number in range(4):
         place = writer.put(pixels(number, (number + 1) * PAGE))
