@@ -1,12 +1,12 @@
-"""What the benchmarks share: the host with the module, a paced floor, a writer of files that is another process."""
+"""What the benchmarks share: the host with the module, a timer of the window, paced copies, images on disk."""
 
 from __future__ import annotations
 
 import os
+import socket
 import statistics
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,39 +17,8 @@ import numpy as np
 import slicerhost
 
 MODULE = Path(__file__).resolve().parents[2] / "RealTimeImaging" / "RealTimeImaging.py"
-SHAPE = (64, 256, 256)
-"""8 MiB of int16: the volume of an MRI scanner."""
 TICK = 10
 """Milliseconds between two turns that a timer asks of Slicer's window, see :func:`lateness`."""
-
-WRITER = textwrap.dedent("""
-    import json, os, struct, sys, time
-    folder, parts = sys.argv[1:3]
-    count, period, size, kept = map(json.loads, sys.argv[3:])
-    header = bytearray(352)
-    struct.pack_into("<i", header, 0, 348)
-    struct.pack_into("<8h", header, 40, 3, *reversed(size), 1, 1, 1, 1)
-    struct.pack_into("<2h", header, 70, 4, 16)
-    struct.pack_into("<4f", header, 76, 1, 1, 1, 1)
-    struct.pack_into("<f", header, 108, 352)
-    struct.pack_into("<2h", header, 252, 0, 1)
-    struct.pack_into("<12f", header, 280, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
-    struct.pack_into("<4s", header, 344, b"n+1")
-    data = bytes(header) + os.urandom(2 * size[0] * size[1] * size[2])
-    started = time.monotonic()
-    for number in range(count):
-        # Not while the last file is being read: a scanner is another computer.
-        time.sleep(max(0, started + (number + 0.5) * period - time.monotonic()))
-        path, part = (os.path.join(one, f"f{number:05d}.nii") for one in (folder, parts))
-        with open(part + ".part", "wb") as file:
-            file.write(data)
-        time.sleep(max(0, started + (number + 1) * period - time.monotonic()))
-        os.rename(part + ".part", path)
-        print(time.time(), flush=True)
-        if number >= kept:
-            os.unlink(os.path.join(folder, f"f{number - kept:05d}.nii"))
-    sys.stdin.read()
-""")
 
 
 @contextmanager
@@ -62,15 +31,21 @@ def startedModule() -> Iterator[Any]:
     slicerhost.closeScene()
 
 
+def stop(logic: Any) -> None:
+    """Stop all sources and wait for their end."""
+    logic.stop()
+    slicerhost.runUntil(lambda: not logic.isRunning(), 20)
+
+
 @contextmanager
-def ticking(turn: Callable[[], object]) -> Iterator[None]:
-    """Call a function every TICK milliseconds from a timer of the event loop."""
+def ticking(turn: Callable[[], object], milliseconds: int = TICK) -> Iterator[None]:
+    """Call a function every so many milliseconds from a timer of the event loop."""
     import qt
 
     timer = qt.QTimer()
     timer.setTimerType(qt.Qt.PreciseTimer)
     timer.connect("timeout()", turn)
-    timer.start(TICK)
+    timer.start(milliseconds)
     try:
         yield
     finally:
@@ -93,25 +68,6 @@ def lateness() -> Iterator[list[float]]:
     late.extend(max(0.0, 1000 * float(pause) - TICK) for pause in np.diff(moments))
 
 
-@contextmanager
-def writer(
-    folder: str, count: int, period: float, shape: tuple[int, int, int] = SHAPE, parts: str = "", kept: int = 3
-) -> Iterator[subprocess.Popen[str]]:
-    """Another process that renames files into the folder and prints the time of each.
-
-    :param parts: folder in which the files are written; empty for the same folder.
-    :param kept: number of files that stay.
-    """
-    values = (folder, parts or folder, count, period, list(shape), kept)
-    command = [sys.executable, "-c", WRITER, *map(str, values)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        process.wait()
-
-
 def paced(action: Callable[[], object], period: float, count: int) -> float:
     """Median milliseconds of an action done once in a period, while the event loop runs in between as it does live."""
     import qt
@@ -131,25 +87,43 @@ def paced(action: Callable[[], object], period: float, count: int) -> float:
     return statistics.median(taken)
 
 
-def copying() -> Callable[[], object]:
-    """Copies 8 MiB between two arrays that are there: the floor of showing."""
-    source = np.random.default_rng(0).integers(0, 999, SHAPE).astype(np.int16)
-    target = np.zeros_like(source)
-    return lambda: np.copyto(target, source)
+def writeImage(path: str, pixels: np.ndarray) -> None:
+    """Write a volume (slices, rows, columns) with SimpleITK, in the format of the file's ending."""
+    import SimpleITK
+
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), path, useCompression=path.endswith(".gz"))
 
 
-def readingFloor(folder: str, period: float, count: int) -> float:
-    """Median ms of reading an 8 MiB file into memory that is there, once in a period, without an event loop."""
-    path = os.path.join(folder, "floor.raw")
-    buffer = bytearray(352 + 2 * int(np.prod(SHAPE)))
-    with open(path, "wb") as file:
-        file.write(os.urandom(len(buffer)))
+def scanner(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start another process that runs the code and prints lines; it ends at the end of its input."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    taken = []
-    for _ in range(count):
-        time.sleep(period)
-        started = time.perf_counter()
-        with open(path, "rb", buffering=0) as file:
-            file.readinto(buffer)
-        taken.append(1000 * (time.perf_counter() - started))
-    return statistics.median(taken)
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process of :func:`scanner`."""
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def waitFor(process: subprocess.Popen[str], seconds: float = 120.0) -> str:
+    """Run the event loop until the process has ended; return what it printed."""
+    slicerhost.runUntil(lambda: process.poll() is not None, seconds, everyMs=20)
+    return process.communicate()[0]
+
+
+def freePort() -> int:
+    """Return a port on which nobody listens now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def processorSeconds(pid: int) -> float | None:
+    """Return the processor seconds of a process, None where the system does not tell (other than Linux)."""
+    if sys.platform != "linux":
+        return None
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

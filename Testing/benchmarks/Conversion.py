@@ -1,10 +1,9 @@
-"""DICOM to NRRD beside the floor: the same bytes read and written; and beside what others do, in one run."""
+"""DICOM to NRRD beside the floor, the same bytes read and written, and beside other converters."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,116 +13,79 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-import numpy as np
 import SimpleITK
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 from RealTimeImagingLib.Conversion import convertFolder
+
+from .Rows import OURS, Found, Row, interleaved, timed
+from .Slices import writeSeries
+
+TITLE = "Conversion of DICOM folders to NRRD"
+ABOUT = """
+Floor: every byte of every file is read into memory that exists, and written, in one process with nothing to find out
+about the files; "floor on two" does the same in two processes. Peers: dcm2niix without compression, which writes NIfTI
+and sorts the files itself; SimpleITK's series reader, to which the files of each series are told in their order; and
+the way of the scripts on Slicer's forum, all headers into a database, then series after series loaded and saved.
+"""
 
 ONE = (1, 300, 512)
 MANY = (500, 20, 256)
 """Series, slices, rows and columns; int16."""
-ROUNDS = 9
+SLOW = ("SimpleITK, files known", "database, load, save", "dcm2niix", f"{OURS}, one worker")
+"""Ways that convert the many series once only, as they take long."""
 
 
-def measure() -> dict[str, Any]:
-    """Seconds, the best of several rounds in turn: what else the machine does only adds."""
+def measure() -> Found:
+    """Measure seconds of one large series, and of 500 small ones."""
+    rows, absent = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        figures = {"one": _figures(folder, ONE, ROUNDS), "many": _figures(folder, MANY, 3)}
-    one, many = figures["one"]["timesFloor"], figures["many"]["timesFloor"]
-    rules = {
-        "300 slices, one worker: at most 1.6 x the floor": one["oneWorker"] <= 1.6,
-        "300 slices, two workers that are there: at most 1.0 x the floor": one["twoWarmWorkers"] <= 1.0,
-        "500 series, two workers: at most 1.5 x the floor": many["twoWorkers"] <= 1.5,
-    }
-    return {**figures, "rules": rules}
+        for name, kind, rounds in (
+            ("300 slices of 512 x 512", ONE, 5),
+            ("500 series of 20 slices of 256 x 256", MANY, 3),
+        ):
+            samples, without = _samples(folder, kind, rounds)
+            most = 1.3 if kind is MANY else 1.0
+            rows.append(Row(name, "s", samples, f"at most {most} x the floor", most=most, headline=True))
+            absent |= without
+    return Found(rows, {"every series is converted": True}, absent)
 
 
-def _figures(folder: str, kind: tuple[int, int, int], rounds: int) -> dict[str, Any]:
+def _samples(folder: str, kind: tuple[int, int, int], rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
     source, target = os.path.join(folder, "in"), os.path.join(folder, "out")
-    paths = _make(source, *kind)
+    paths = writeSeries(source, *kind)
+    absent = {}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         list(pool.map(_warm, range(8)))
         ways: dict[str, Callable[[], object]] = {
             "floor": lambda: _floor(paths, target),
-            "floorOnTwo": lambda: list(pool.map(_floorPart, _halves(paths, target))),
-            "oneWorker": lambda: _ours(source, target, kind[0], workers=1),
-            "twoWorkers": lambda: _ours(source, target, kind[0], workers=2),
-            "twoWarmWorkers": lambda: _ours(source, target, kind[0], workers=2, executor=pool),
-            "SimpleITK": lambda: _simpleITK(paths, target),
-            "databaseLoadSave": lambda: _forum(source, target),
+            OURS: lambda: _ours(source, target, kind[0], workers=2),
+            f"{OURS}, one worker": lambda: _ours(source, target, kind[0], workers=1),
+            f"{OURS}, workers there": lambda: _ours(source, target, kind[0], workers=2, executor=pool),
+            "floor on two": lambda: list(pool.map(_floorPart, _halves(paths, target))),
+            "SimpleITK, files known": lambda: _simpleITK(paths, target),
+            "database, load, save": lambda: _forum(source, target),
         }
-        if program := shutil.which("dcm2niix", path=os.pathsep.join((os.path.dirname(sys.executable), os.defpath))):
-            ways["dcm2niix"] = lambda: subprocess.run(
-                [program, "-z", "n", "-o", target, source], check=True, capture_output=True
-            )
-        taken: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(rounds):
-            for name, way in ways.items():
-                if number and name in ("SimpleITK", "databaseLoadSave", "dcm2niix") and kind[0] > 1:
-                    continue  # slow ones once
-                shutil.rmtree(target, ignore_errors=True)
-                os.makedirs(target)
-                if hasattr(os, "sync"):
-                    os.sync()
-                started = time.perf_counter()
-                way()
-                taken[name].append(time.perf_counter() - started)
-    best = {name: min(times) for name, times in taken.items()}
-    medians = {name: statistics.median(times) for name, times in taken.items()}
+        program = shutil.which("dcm2niix", path=os.pathsep.join((os.path.dirname(sys.executable), os.defpath)))
+        if program:
+            command = [program, "-z", "n", "-o", target, source]
+            ways["dcm2niix"] = lambda: subprocess.run(command, check=True, capture_output=True)
+        else:
+            absent["dcm2niix"] = "not installed (pip install dcm2niix)"
+
+        def clean() -> None:
+            shutil.rmtree(target, ignore_errors=True)
+            os.makedirs(target)
+            if hasattr(os, "sync"):
+                os.sync()
+
+        timedWays = {name: timed(way, 1) for name, way in ways.items()}
+        if kind is not MANY:
+            samples = interleaved(timedWays, rounds, warm=0, before=clean)
+        else:
+            fast = {name: way for name, way in timedWays.items() if name not in SLOW}
+            slow = {name: way for name, way in timedWays.items() if name in SLOW}
+            samples = interleaved(fast, rounds, 0, clean) | interleaved(slow, 1, 0, clean)
     shutil.rmtree(source)
-    return {
-        "seconds": {name: round(value, 3) for name, value in best.items()},
-        "timesFloor": {name: round(value / best["floor"], 2) for name, value in best.items()},
-        "medianTimesFloor": {name: round(value / medians["floor"], 2) for name, value in medians.items()},
-    }
-
-
-def _make(folder: str, series: int, slices: int, size: int) -> list[list[str]]:
-    """CT slices with the header of a usual scanner, all in one folder; their paths."""
-    os.makedirs(folder)
-    random = np.random.default_rng(0)
-    plane = random.integers(-1000, 3000, (size, size)).astype(np.int16)
-    made = []
-    for number in range(series):
-        made.append([])
-        for k in range(slices):
-            path = os.path.join(folder, f"IM{number * slices + k:06d}")
-            _slice(path, np.roll(plane, k + number), number, k)
-            made[-1].append(path)
-    return made
-
-
-def _slice(path: str, plane: Any, number: int, k: int) -> None:
-    one = Dataset()
-    one.file_meta = FileMetaDataset()
-    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
-    one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{k}"
-    one.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    one.StudyDate = one.SeriesDate = one.AcquisitionDate = one.ContentDate = "20240102"
-    one.StudyTime = one.SeriesTime = one.AcquisitionTime = one.ContentTime = "030405.678"
-    one.AccessionNumber, one.Modality, one.Manufacturer = "1", "CT", "Maker"
-    one.InstitutionName, one.StationName, one.StudyDescription = "Place", "Station", "Cores"
-    one.SeriesDescription, one.ManufacturerModelName = f"Core {number}", "Model"
-    one.PatientName, one.PatientID, one.PatientBirthDate, one.PatientSex = "A^B", "1", "", "O"
-    one.BodyPartExamined, one.SliceThickness, one.KVP = "CHEST", 1.25, 120
-    one.DataCollectionDiameter, one.ReconstructionDiameter, one.GantryDetectorTilt = 500, 300, 0
-    one.TableHeight, one.RotationDirection, one.ExposureTime, one.XRayTubeCurrent = 100, "CW", 800, 200
-    one.FilterType, one.ConvolutionKernel, one.PatientPosition = "BODY", "STANDARD", "HFS"
-    one.StudyInstanceUID, one.SeriesInstanceUID = "1.2.3", f"1.2.3.{number}"
-    one.StudyID, one.SeriesNumber, one.AcquisitionNumber, one.InstanceNumber = "1", number + 1, 1, k + 1
-    one.ImagePositionPatient, one.ImageOrientationPatient = [-150, -150, 1.25 * k], [1, 0, 0, 0, 1, 0]
-    one.FrameOfReferenceUID, one.PositionReferenceIndicator, one.SliceLocation = "1.2.9", "SN", 1.25 * k
-    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-    one.Rows, one.Columns, one.PixelSpacing = *plane.shape, [0.586, 0.586]
-    one.BitsAllocated = one.BitsStored = 16
-    one.HighBit, one.PixelRepresentation = 15, 1
-    one.WindowCenter, one.WindowWidth = 40, 400
-    one.RescaleIntercept, one.RescaleSlope, one.RescaleType = 0, 1, "HU"
-    one.PixelData = plane.tobytes()
-    one["PixelData"].VR = "OW"
-    one.save_as(path, enforce_file_format=True)
+    return samples, absent
 
 
 def _warm(_: int) -> None:

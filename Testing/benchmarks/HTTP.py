@@ -1,94 +1,163 @@
-"""Images that another process posts over one connection, and 128 senders at once; answered once they are received."""
+"""Images that another process posts over one connection, beside a plain socket and other servers of Python."""
 
 from __future__ import annotations
 
 import json
-import statistics
-import subprocess
-import sys
-import textwrap
-from typing import Any
+from collections.abc import Callable
 
+import numpy as np
 import slicerhost
 from RealTimeImagingLib import HTTPSettings
 
-from .Common import startedModule
+from .Common import end, scanner, startedModule, stop
+from .Rows import OURS, Found, Row, interleaved
 
-SIZES = {"64 MB": ((64, 1024, 1024), 24), "300 kB": ((480, 640), 200)}
-"""Shape of the pixels (uint8), and number of images."""
-SENDERS = 128
+TITLE = "Images posted over HTTP"
+ABOUT = """
+Floor: the same sender writes the same bytes to a plain socket, whose other end reads them with `recv_into` into memory
+that exists, and answers each image with a few bytes. Peer: `http.server` of Python's library, one thread for each
+connection, which reads the body with `readinto` and does nothing with it. Each answer of ours says that the image is
+received, numbered and, when a recording runs, stored. One connection (keep-alive), except in the last row.
+"""
 
-SENDER = textwrap.dedent("""
-    import http.client, json, socket, sys, threading, time
-    port, token, shape, count, senders = json.loads(sys.argv[1])
-    size = 1
-    for one in shape:
-        size *= one
-    body, pixels = bytes(size), ",".join(map(str, shape))
-    headers = {"Authorization": f"Bearer {token}"}
-    started, taken, lock = threading.Barrier(senders), [], threading.Lock()
+SIZES: dict[str, tuple[tuple[int, ...], int]] = {
+    "64 MB volume": ((64, 1024, 1024), 6),
+    "300 kB picture": ((480, 640), 100),
+}
+"""Shape of the pixels (uint8), and number of images in a sample."""
+ROUNDS = 5
+SENDERS, EACH = 128, 4
+TOKEN = "a-token-of-the-benchmark"
 
-    def send():
+SENDER = """
+import http.client, json, socket, sys, threading, time
+port, token, shape, count, senders, plain = json.loads(sys.argv[1])
+size = 1
+for one in shape:
+    size *= one
+body, pixels = bytes(size), ",".join(map(str, shape))
+headers = {"Authorization": f"Bearer {token}"}
+started, taken, lock = threading.Barrier(senders), [], threading.Lock()
+
+def send():
+    if plain:
+        link = socket.create_connection(("127.0.0.1", port), timeout=60)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    else:
         link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         link.connect()
         link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        started.wait()
-        for _ in range(count):
-            began = time.perf_counter()
+    started.wait()
+    for _ in range(count):
+        if plain:
+            link.sendall(body)
+            status = 200 if link.recv(16) else 0
+        else:
             link.request("POST", f"/frame?shape={pixels}&dtype=uint8", body, headers)
             answer = link.getresponse()
             answer.read()
-            with lock:
-                taken.append((answer.status, time.perf_counter() - began))
-        link.close()
+            status = answer.status
+        with lock:
+            taken.append(status)
+    link.close()
 
-    threads = [threading.Thread(target=send) for _ in range(senders)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    print(json.dumps([time.perf_counter() - began, taken]))
-""")
+threads = [threading.Thread(target=send) for _ in range(senders)]
+began = time.perf_counter()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps([time.perf_counter() - began, taken.count(200)]))
+"""
+PLAIN = """
+import socket, sys
+import numpy as np
+door = socket.create_server(("127.0.0.1", 0))
+print(door.getsockname()[1], flush=True)
+memory = np.zeros(1 << 26, np.uint8)
+while True:
+    size = int(sys.stdin.readline() or sys.exit())
+    peer, _ = door.accept()
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while True:
+        got = 0
+        while got < size and (count := peer.recv_into(memory[got:size])):
+            got += count
+        if got < size:
+            break
+        peer.sendall(b"ok")
+"""
+LIBRARY = """
+import http.server, threading, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
+    memory = memoryview(bytearray(1 << 26))
+    def do_POST(self):
+        size, got = int(self.headers["Content-Length"]), 0
+        while got < size:
+            got += self.rfile.readinto(self.memory[got:size])
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
 
 
-def measure() -> dict[str, Any]:
-    """MB a second of each size over one connection, and milliseconds to an answer with 128 senders."""
+def measure() -> Found:
+    """Measure megabytes a second, and whether every image is received."""
     slicerhost.boot()
+    rows, received, wanted = [], 0, 0
+    plain, library = scanner(PLAIN), scanner(LIBRARY)
+    plainPort, libraryPort = int(plain.stdout.readline()), int(library.stdout.readline())
     with startedModule() as logic:
-        handle = logic.start(HTTPSettings(port=0, token="a-token-of-the-benchmark"))
+        logic.setShowIn("none")
+        handle = logic.start(HTTPSettings(port=0, token=TOKEN))
         slicerhost.runUntil(lambda: bool(handle.details), 30)
         port = int(handle.details["url"].split(":")[-1].split("/")[0])
-        figures = {}
         for name, (shape, count) in SIZES.items():
-            seconds, taken = _send(port, shape, count, 1)
-            figures[name] = {
-                "MBeachSecond": round(len(taken) * _bytes(shape) / seconds / 1e6),
-                "answerMs": round(1000 * statistics.median(one for _, one in taken), 2),
-                "received": sum(status == 200 for status, _ in taken),
+            nbytes = int(np.prod(shape))
+
+            def floor(shape: tuple[int, ...] = shape, count: int = count, nbytes: int = nbytes) -> float:
+                plain.stdin.write(f"{nbytes}\n")
+                plain.stdin.flush()
+                return _rate(plainPort, shape, count, 1, True)
+
+            ways: dict[str, Callable[[], float]] = {
+                "plain socket": floor,
+                OURS: lambda shape=shape, count=count: _rate(port, shape, count, 1),
+                "http.server": lambda shape=shape, count=count: _rate(libraryPort, shape, count, 1),
             }
-        seconds, taken = _send(port, SIZES["300 kB"][0], 4, SENDERS)
-        logic.stop()
-        slicerhost.runUntil(lambda: not logic.isRunning(), 10)
-    figures["128 senders of 300 kB"] = {
-        "MBeachSecond": round(len(taken) * _bytes(SIZES["300 kB"][0]) / seconds / 1e6),
-        "answerMs": round(1000 * statistics.median(one for _, one in taken), 2),
-        "received": sum(status == 200 for status, _ in taken),
-    }
-    wanted = [count for _, count in SIZES.values()] + [4 * SENDERS]
-    return {**figures, "rules": {"every image is received": [one["received"] for one in figures.values()] == wanted}}
+            samples = interleaved(ways, ROUNDS)
+            wanted += (ROUNDS + 1) * count
+            rows.append(Row(name, "MB/s", samples))
+        rows[0].goal, rows[0].most, rows[0].headline = "at least 0.5 x the plain socket", 2, True
+        many = {"http.server": libraryPort, OURS: port}
+        shape = SIZES["300 kB picture"][0]
+        samples = interleaved(
+            {way: lambda to=to: _rate(to, shape, EACH, SENDERS) for way, to in many.items()}, 3, warm=0
+        )
+        wanted += 3 * SENDERS * EACH
+        rows.append(Row(f"300 kB picture, {SENDERS} senders at once", "MB/s", samples))
+        slicerhost.runUntil(lambda: logic.statistics()["received"] >= wanted, 10)
+        received = logic.statistics()["received"]
+        stop(logic)
+    end(plain)
+    end(library)
+    return Found(rows, {"every image is received": received == wanted})
 
 
-def _send(port: int, shape: tuple[int, ...], count: int, senders: int) -> tuple[float, list[tuple[int, float]]]:
-    values = json.dumps([port, "a-token-of-the-benchmark", shape, count, senders])
-    process = subprocess.Popen([sys.executable, "-c", SENDER, values], stdout=subprocess.PIPE, text=True)
+def _rate(port: int, shape: tuple[int, ...], count: int, senders: int, plain: bool = False) -> float:
+    """Return the megabytes a second of a sender in another process.
+
+    :raises AssertionError: an image was not received.
+    """
+    process = scanner(SENDER, json.dumps([port, TOKEN, shape, count, senders, plain]))
     slicerhost.runUntil(lambda: process.poll() is not None, 120, everyMs=20)
-    seconds, taken = json.loads(process.communicate()[0])
-    return seconds, taken
-
-
-def _bytes(shape: tuple[int, ...]) -> int:
-    size = 1
-    for one in shape:
-        size *= one
-    return size
+    seconds, received = json.loads(process.communicate()[0])
+    assert received == count * senders, f"{received} of {count * senders} are received"
+    return count * senders * int(np.prod(shape)) / seconds / 1e6

@@ -1,34 +1,38 @@
-"""Volumes of an MRI scanner over MRD, slice by slice: 10 a second, recorded and sent back; and as fast as it goes."""
+"""Volumes of an MRI scanner over MRD, slice by slice, beside a plain socket and the package ismrmrd."""
 
 from __future__ import annotations
 
-import socket
 import subprocess
-import sys
-import tempfile
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import slicerhost
 from RealTimeImagingLib import MRDSettings
 
-from .Common import startedModule
+from .Common import end, freePort, scanner, startedModule, stop, waitFor
+from .Rows import OURS, Found, Row, interleaved, missing
+
+TITLE = "Volumes received over MRD (ISMRMRD) and sent back"
+ABOUT = """
+Another process sends volumes of 30 slices of 256 x 256 (uint16), slice by slice, without a pause, and reads what comes
+back. Floor: a plain socket that reads the same bytes and sends them back. Peer: a process that reads each image with
+the package ismrmrd (`Image.deserialize_from`) from a buffered socket and sends it back (`serialize_into`), as the
+example servers of the standard do. Ours makes volumes of the slices, and Slicer shows the newest.
+"""
 
 SLICES, SIDE = 30, 256
-RATE, PACED = 10.0, 50
-"""Volumes a second, and their number."""
-FAST = 100
-"""Volumes that are sent without a pause."""
+COUNT, ROUNDS = 40, 4
+"""Volumes in a sample."""
 
 SENDER = textwrap.dedent("""
     import socket, sys, threading, time
-    from dataclasses import replace
     import numpy as np
     from RealTimeImagingLib.Model.Frame import Image
     from RealTimeImagingLib.Sources.MRD.Protocol import CONFIG_FILE, HEADER, packClose, packText
     from RealTimeImagingLib.Sources.MRD.Sending import headerOf, messagesOf
 
-    port, slices, side, count, rate = int(sys.argv[1]), *map(int, sys.argv[2:5]), float(sys.argv[5])
+    port, slices, side, count, plain = map(int, sys.argv[1:6])
     pixels = np.random.default_rng(1).integers(0, 999, (slices, side, side), np.uint16)
     image = Image(pixels, np.diag([-1.0, -1.0, 3.0, 1.0]))
     volumes = [b"".join(b"".join(one.buffers()) for one in messagesOf(image, number, 0, 0.0)) for number in range(4)]
@@ -44,52 +48,98 @@ SENDER = textwrap.dedent("""
     peer.sendall(packText(CONFIG_FILE, "null") + packText(HEADER, headerOf(image, "Volumes")))
     began = time.monotonic()
     for number in range(count):
-        if rate:
-            time.sleep(max(0.0, began + number / rate - time.monotonic()))
         peer.sendall(volumes[number % 4])
     peer.sendall(packClose())
+    if plain:  # the other end sees no end in the bytes
+        peer.shutdown(socket.SHUT_WR)
     reader.join()
     print(time.monotonic() - began, sum(back) - 2 - count * len(volumes[0]))
 """)
+PLAIN = """
+import socket
+import numpy as np
+door = socket.create_server(("127.0.0.1", 0))
+print(door.getsockname()[1], flush=True)
+memory = np.zeros(1 << 20, np.uint8)
+while True:
+    peer, _ = door.accept()
+    while count := peer.recv_into(memory):
+        peer.sendall(memory[:count])
+    peer.close()
+"""
+PACKAGE = """
+import socket, struct
+import ismrmrd
+door = socket.create_server(("127.0.0.1", 0))
+print(door.getsockname()[1], flush=True)
+while True:
+    peer, _ = door.accept()
+    file = peer.makefile("rwb", 1 << 20)
+    def read(count):
+        data = file.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
+    while True:
+        kind = struct.unpack("<H", read(2))[0]
+        if kind == 1022:
+            image = ismrmrd.Image.deserialize_from(read)
+            file.write(struct.pack("<H", kind))
+            image.serialize_into(file.write)
+        elif kind == 1:
+            read(1024)
+        elif kind == 3:
+            read(struct.unpack("<I", read(4))[0])
+        else:
+            file.write(struct.pack("<H", 4))
+            break
+    file.flush()
+    peer.shutdown(socket.SHUT_WR)
+    peer.close()
+"""
 
 
-def measure() -> dict[str, Any]:
-    """Counts and delay at 10 volumes a second while all are recorded, and MB a second without a pause."""
+def measure() -> Found:
+    """Measure megabytes a second, and whether all volumes arrive and come back."""
     slicerhost.boot()
-    figures: dict[str, Any] = {}
-    for name, count, rate in (("10 volumes a second", PACED, RATE), ("as fast as possible", FAST, 0.0)):
-        with startedModule() as logic, tempfile.TemporaryDirectory() as folder:
-            port = _freePort()
-            handle = logic.start(MRDSettings(port=port))
-            slicerhost.runUntil(lambda handle=handle: handle.state == "running", 30)
-            if rate:
-                logic.startRecording(folder)
-            values = map(str, (port, SLICES, SIDE, count, rate))
-            process = subprocess.Popen([sys.executable, "-c", SENDER, *values], stdout=subprocess.PIPE, text=True)
-            slicerhost.runUntil(lambda process=process: process.poll() is not None, 120, everyMs=20)
-            seconds, difference = map(float, process.communicate()[0].split())
-            wanted = count
-            slicerhost.runUntil(lambda logic=logic, wanted=wanted: logic.statistics()["received"] == wanted, 10)
-            found = logic.statistics()
-            figures[name] = {
-                "received": found["received"],
-                "recorded": found["recorded"],
-                "MBeachSecond": round(count * SLICES * SIDE * SIDE * 2 / seconds / 1e6),
-                "latencyMs": found["latencyMs"],
-                "bytesLostOnTheWayBack": int(-difference),
-            }
-            logic.stop()
-            slicerhost.runUntil(lambda logic=logic: not logic.isRunning(), 30)
-    paced, fast = figures.values()
-    rules = {
-        "every volume is received": (paced["received"], fast["received"]) == (PACED, FAST),
-        "every volume is recorded": paced["recorded"] == PACED,
-        "every image is sent back": paced["bytesLostOnTheWayBack"] == fast["bytesLostOnTheWayBack"] == 0,
-    }
-    return {**figures, "rules": rules}
+    absent = {"ismrmrd": why} if (why := missing("ismrmrd")) else {}
+    counts: list[int] = []
+    lost: list[int] = []
+    plain = scanner(PLAIN)
+    plainPort = int(plain.stdout.readline())
+    ways: dict[str, Callable[[], float]] = {}
+    with startedModule() as logic:
+        logic.setShowIn("none")
+        port = freePort()
+        handle = logic.start(MRDSettings(port=port))
+        slicerhost.runUntil(lambda: handle.state == "running", 30)
+
+        def ours() -> float:
+            before = logic.statistics()["received"]
+            rate, difference = _rate(port)
+            slicerhost.runUntil(lambda: logic.statistics()["received"] == before + COUNT, 10)
+            counts.append(logic.statistics()["received"] - before)
+            lost.append(-difference)
+            return rate
+
+        ways = {"plain socket": lambda: _rate(plainPort, True)[0], OURS: ours}
+        if not absent:
+            package = scanner(PACKAGE)
+            packagePort = int(package.stdout.readline())
+            ways["ismrmrd"] = lambda: _rate(packagePort)[0]
+        samples = interleaved(ways, ROUNDS)
+        stop(logic)
+    end(plain)
+    if not absent:
+        end(package)
+    words = "at least 0.5 x the plain socket"
+    row = Row("30 slices of 256 x 256, there and back", "MB/s", samples, words, most=2, headline=True)
+    checks = {"every volume is received": set(counts) == {COUNT}, "every image is sent back": set(lost) == {0}}
+    return Found([row], checks, absent)
 
 
-def _freePort() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def _rate(port: int, plain: bool = False) -> tuple[float, int]:
+    """Return megabytes a second, and how many bytes more than the images came back."""
+    process: subprocess.Popen[Any] = scanner(SENDER, port, SLICES, SIDE, COUNT, int(plain))
+    seconds, difference = map(float, waitFor(process).split())
+    return COUNT * SLICES * SIDE * SIDE * 2 / seconds / 1e6, int(difference)

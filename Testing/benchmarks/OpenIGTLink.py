@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from contextlib import closing
-from typing import Any
 
 from .OpenIGTLinkEnds import Ends, pyigtlRate
 from .OpenIGTLinkReceiving import Moments
+from .Rows import OURS, Found, Row, missing
+
+TITLE = "Images received over OpenIGTLink"
+ABOUT = """
+Floor: a bare socket that reads the same bytes with `recv_into` into memory that exists, and looks at none of them.
+Another process sends prepared messages without a pause. Peers: the C++ library with sockets and classes as in its
+examples, compiled with -O2; pyigtl at both ends (it receives its own images as fast as it sends them; 0: all are
+lost). CRC: the checksum of every message is compared.
+"""
 
 KINDS: dict[str, tuple[tuple[int, ...], str]] = {
     "480p u8": ((1, 480, 640), "uint8"),
@@ -21,65 +28,42 @@ WARM = 4
 """Messages before those that are measured: then each slot of the ring was touched."""
 VOLUME = {"raw": 200e6, "ours": 200e6, "ours, CRC": 200e6, "C++": 80e6, "C++, CRC": 50e6}
 """Bytes that are measured in a round."""
-PACE = {"C++, CRC": 1e-8}
-"""Seconds a byte between two messages where latency is measured: longer than the receiver takes."""
-USUAL_PACE, SHORTEST, PACED, PACED_WARM = 4e-9, 0.02, 8, 2
-RAW_PART, LIBRARY_TIMES = 0.7, 3.0
+NAMES = {
+    "raw": "bare socket",
+    "ours": OURS,
+    "ours, CRC": f"{OURS}, CRC",
+    "C++": "C++ library",
+    "C++, CRC": "C++ library, CRC",
+}
+PYIGTL_ROUNDS = 2
+RAW_PART = 0.8
 
 
-def measure() -> dict[str, Any]:
-    """Megabytes a second, and milliseconds from the beginning of sending to the whole message."""
+def measure() -> Found:
+    """Measure megabytes a second."""
+    absent = {"pyigtl": why} if (why := missing("pyigtl")) else {}
     with closing(Ends(KINDS)) as ends:
+        if ends.absent:
+            absent["C++ library"] = ends.absent
         rates: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in ends.names} for kind in KINDS}
         for number in range(ROUNDS):
             for kind, nbytes in ends.nbytes.items():
                 if nbytes > LARGE and number % 3:
                     continue
-                for name, found in rates[kind].items():
+                names = list(rates[kind]) if number % 2 else list(reversed(rates[kind]))
+                for name in names:
                     count = WARM + max(3, round(VOLUME[name] / nbytes))
-                    found.append(_rate(ends.run(kind, name, count)[1], nbytes))
-        latencies = {kind: {name: _latency(ends, kind, name) for name in ends.names} for kind in KINDS}
-    table: dict[str, Any] = {}
+                    rates[kind][name].append(_rate(ends.run(kind, name, count)[1], nbytes))
+    rows = []
     for kind, (shape, dtype) in KINDS.items():
-        table[kind] = {
-            name: {"MBps": round(statistics.median(found)), "latencyMs": round(latencies[kind][name], 2)}
-            for name, found in rates[kind].items()
-        }
-        table[kind]["pyigtl"] = {"MBps": round(pyigtlRate(shape, dtype) * ends.nbytes[kind] / 1e6)}
-    _show(table)
-    return {**table, "absent": ends.absent, "rules": _rules(rates)}
+        samples = {NAMES[name]: values for name, values in rates[kind].items()}
+        if "pyigtl" not in absent:
+            nbytes = ends.nbytes[kind]
+            samples["pyigtl"] = [pyigtlRate(shape, dtype) * nbytes / 1e6 for _ in range(PYIGTL_ROUNDS)]
+        words = f"at least {RAW_PART} x the bare socket"
+        rows.append(Row(kind, "MB/s", samples, words, most=1 / RAW_PART, headline=kind in ("480p u8", "1080p RGB")))
+    return Found(rows, {}, absent)
 
 
 def _rate(received: Moments, nbytes: int) -> float:
     return nbytes * (len(received) - WARM) / (received[-1] - received[WARM - 1]) / 1e6
-
-
-def _latency(ends: Ends, kind: str, name: str) -> float:
-    """Milliseconds, one message at a time."""
-    nbytes = ends.nbytes[kind]
-    period = max(SHORTEST, nbytes * PACE.get(name, USUAL_PACE))
-    times = zip(*ends.run(kind, name, PACED_WARM + (PACED if period < 0.1 else PACED // 2), period), strict=True)
-    return statistics.median(1000 * (end - begin) for begin, end in list(times)[PACED_WARM:])
-
-
-def _rules(rates: dict[str, dict[str, list[float]]]) -> dict[str, bool]:
-    """Each round is compared with itself: a neighbour who takes the processor slows all that run then."""
-    made = {}
-    for kind, found in rates.items():
-        parts = [ours / raw for ours, raw in zip(found["ours"], found["raw"], strict=True)]
-        made[f"{kind}: CRC off at least {RAW_PART} x the bare socket"] = statistics.median(parts) >= RAW_PART
-        if "C++, CRC" in found:
-            times = [ours / other for ours, other in zip(found["ours, CRC"], found["C++, CRC"], strict=True)]
-            rule = f"{kind}: CRC on at least {LIBRARY_TIMES:g} x the C++ library"
-            made[rule] = statistics.median(times) >= LIBRARY_TIMES
-    return made
-
-
-def _show(table: dict[str, Any]) -> None:
-    names = list(next(iter(table.values())))
-    print(f"{'MB/s (ms to the whole message)':>32}" + "".join(f"{name:>16}" for name in names))
-    for kind, found in table.items():
-        cells = [
-            f"{one['MBps']} ({one['latencyMs']})" if "latencyMs" in one else str(one["MBps"]) for one in found.values()
-        ]
-        print(f"{kind:>32}" + "".join(f"{cell:>16}" for cell in cells))

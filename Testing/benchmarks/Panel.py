@@ -1,8 +1,4 @@
-"""What the panel costs at 1,000 events and 200 images a second: its part of one core, and how late the window is.
-
-The module runs as in Slicer, with the panel visible and the list of events open. The time is that of Panel.refreshPart
-and of the panel's work for each event and each change, in the main thread. The images come from another process.
-"""
+"""What the panel costs at 1,000 events and 200 images a second: its part of one core, and how late the window is."""
 
 from __future__ import annotations
 
@@ -23,7 +19,16 @@ from demo.Feeds import SIMULATOR
 from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.Model.Event import Event
 
-from .Common import lateness, startedModule, ticking
+from .Common import lateness, startedModule, stop, ticking
+from .Rows import OURS, Found, Row
+
+TITLE = "The panel at 1,000 events and 200 images a second"
+ABOUT = """
+The module runs with the panel visible and the list of events open; the images come from another process. Part of one
+core: the thread time of the panel's work in the main thread; its floor is the part of the same timers without a panel,
+which is nothing, so the row shows the figure alone. Lateness: a timer of 10 ms in the event loop, beside the copy of
+one frame.
+"""
 
 SECONDS = 8
 EVENTS, IMAGES = 1000, 200
@@ -31,14 +36,14 @@ EVENTS, IMAGES = 1000, 200
 SIZE = (64, 64, 1)
 REFRESHES = 5
 """Most refreshes a second."""
-ALLOWED = 0.05
-"""Part of one core."""
+ALLOWED = 5.0
+"""Per cent of one core."""
 LATE = 2.0
 """Milliseconds above the copy of a frame by which the 99th of 100 turns of the window may be late."""
 
 
-def measure() -> dict[str, Any]:
-    """Part of one core that the panel takes, refreshes a second, milliseconds of one refresh, and lateness."""
+def measure() -> Found:
+    """Measure the part of one core that the panel takes, milliseconds of a refresh, and lateness."""
     slicer = slicerhost.boot()
     import qt
 
@@ -66,25 +71,23 @@ def measure() -> dict[str, Any]:
             received = sum(handle.received.values()) - before
             copyMs = logic.statistics()["mainThreadMs"]["median"]
             restore()
-            logic.stop()
-            slicerhost.runUntil(lambda: not logic.isRunning(), 5)
+            stop(logic)
         column.takeWidget()
-    share = sum(spent) / seconds
-    p99 = float(np.percentile(late, 99))
-    return {
-        "eventsPerSecond": round(len(sent) / seconds),
-        "imagesPerSecond": round(received / seconds),
-        "refreshesPerSecond": round(len(refreshes) / seconds, 2),
-        "refreshMs": round(1000 * float(np.median(refreshes)), 2),
-        "share": round(share, 4),
-        "lateMs": {"median": round(float(np.median(late)), 2), "p99": round(p99, 2), "max": round(max(late), 2)},
-        "copyMs": copyMs,
-        "rules": {
-            f"the panel takes at most {ALLOWED:.0%} of one core": share <= ALLOWED,
-            "it is refreshed at most 5 times a second": len(refreshes) <= REFRESHES * seconds + 1,
-            f"the 99th turn is late by at most a copy + {LATE:g} ms": p99 <= copyMs + LATE,
-        },
-    }
+    share, p99 = 100 * sum(spent) / seconds, float(np.percentile(late, 99))
+    rates = {"demanded": [float(EVENTS)], OURS: [len(sent) / seconds]}
+    images = {"demanded": [float(IMAGES)], OURS: [received / seconds]}
+    rows = [
+        Row("part of one core", "%", {OURS: [share]}, f"at most {ALLOWED} %", ALLOWED),
+        Row("one refresh", "ms", {OURS: [1000 * one for one in refreshes]}),
+        Row(
+            "99th percentile", "ms late", {"copy": [copyMs], OURS: [p99]}, f"at most a copy + {LATE} ms", copyMs + LATE
+        ),
+        Row("events", "/s", rates),
+        Row("images", "/s", images),
+    ]
+    return Found(
+        rows, {f"it is refreshed at most {REFRESHES} times a second": len(refreshes) <= REFRESHES * seconds + 1}
+    )
 
 
 @contextlib.contextmanager

@@ -1,17 +1,9 @@
-"""What a processing function costs the images beside it, each figure beside a floor of the same run:
-
-- how much later the result of the identity function is ready for Slicer than its image is decoded, beside two copies of
-  the same bytes, which are done once in the period of the images: so their memory is as cold as that of the images;
-- the processor time of the acquisition process of the images, and of Slicer's main thread, with and without a function;
-- recording and display beside a function that sleeps, with its queue full, and in runs before and after without one.
-  While the queue fills, each image takes new memory from the system, which is not measured.
-"""
+"""What a processing function costs the images beside it, each figure beside a floor of the same run."""
 
 from __future__ import annotations
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,11 +13,21 @@ import numpy as np
 import slicerhost
 from RealTimeImagingLib.Link.Ring import PUSH_SLOTS
 
-from .Common import paced, startedModule
+from .Common import paced, processorSeconds, startedModule, stop
+from .Rows import OURS, Found, Row
+
+TITLE = "Live processing beside a stream"
+ABOUT = """
+A result: how much later the result of a function that returns its image comes than the image itself; floor: two copies
+of the same bytes, done once in the period of the images, so that their memory is as cold. The acquisition process, and
+Slicer's main thread: processor time for each image with a function that returns nothing; floor: without a function,
+in the same run. A function that sleeps has its queue full; latency and skipped images are beside those of runs before
+and after without it.
+"""
 
 KINDS: dict[str, tuple[tuple[int, ...], str, int]] = {
-    "int16x256x256x64": ((64, 256, 256), "int16", 30),
-    "rgb1080": ((1080, 1920, 3), "uint8", 60),
+    "256x256x64 i16": ((64, 256, 256), "int16", 30),
+    "1080p RGB": ((1080, 1920, 3), "uint8", 60),
 }
 """Shape, type, and images per second."""
 COUNT, WARM = 200, 40
@@ -49,43 +51,52 @@ class Costs:
     worker: float | None
     mainThread: float
 
-    @property
-    def figures(self) -> dict[str, float | None]:
-        """The costs, rounded."""
-        worker = None if self.worker is None else round(self.worker, 3)
-        return {"workerMs": worker, "mainThreadMs": round(self.mainThread, 3)}
 
-
-def measure() -> dict[str, Any]:
-    """Figures of each kind of images, of a function that sleeps, and the rules."""
-    rules: dict[str, bool] = {}
+def measure() -> Found:
+    """Measure milliseconds for each image, and compare the counts beside a function that sleeps."""
+    rows, checks = [], {}
     with tempfile.TemporaryDirectory() as folder, startedModule() as logic:
-        figures = {name: _measure(logic, folder, name, *kind) for name, kind in KINDS.items()}
+        for name, kind in KINDS.items():
+            found = _measure(logic, folder, name, *kind)
+            added, copies = found["added"], found["twoCopies"]
+            words, limit = f"at most two copies + {ABOVE} ms", statistics.median(copies) + ABOVE
+            rows.append(
+                Row(f"{name}: a result", "ms", {"two copies": copies, OURS: added}, words, limit, headline=True)
+            )
+            rows += _beside(name, found)
+            checks[f"{name}: nothing is skipped"] = found["processed"] == found["received"]
         runs = [_sleep(logic, folder, code) for code in ("", SLEEPING, "", SLEEPING, "")]
-    for name, found in figures.items():
-        alone, beside, nothing, copy = found["alone"], found["identity"], found["nothing"], found["twoCopiesMs"] / 2
-        rules[f"{name}: at most two copies + {ABOVE} ms"] = found["addedMs"] <= 2 * copy + ABOVE
-        rules[f"{name}: nothing is skipped"] = found["processed"] == found["received"]
-        if alone["workerMs"] is not None:
-            growth = beside["workerMs"] - alone["workerMs"]
-            rules[f"{name}: the acquisition process pays at most one copy"] = growth <= copy
-        most = max(alone["mainThreadMs"], found["again"]["mainThreadMs"])
-        rules[f"{name}: the main thread pays nothing without a result"] = nothing["mainThreadMs"] <= 1.1 * most
-        # An image that is pushed and shown costs two copies. A result costs one, and beside it no more than any image.
-        growth = beside["mainThreadMs"] - most
-        rules[f"{name}: the main thread pays for showing the result only"] = growth - copy <= most - 2 * copy
     without, beside = runs[::2], runs[1::2]
     for count in ("received", "recorded", "failed"):
-        rules[f"a function that sleeps: {count} is the same"] = len({run[count] for run in runs}) == 1
-    for figure, noise in (("latencyMs", NOISE), ("skipped", 0.05 * SLEEP_COUNT)):
-        most = max(run[figure] for run in without) + noise
-        rules[f"a function that sleeps: {figure} is the same"] = statistics.mean(run[figure] for run in beside) <= most
-    return {**figures, "sleeping": {"without": without, "beside": beside}, "rules": rules}
+        checks[f"a function that sleeps: {count} is the same"] = len({run[count] for run in runs}) == 1
+    for figure, unit, noise in (("latencyMs", "ms", NOISE), ("skipped", "images", 0.05 * SLEEP_COUNT)):
+        samples = {"without a function": [run[figure] for run in without], OURS: [run[figure] for run in beside]}
+        words, limit = f"at most {noise:g} above", max(samples["without a function"]) + noise
+        rows.append(Row(f"beside a function that sleeps: {figure}", unit, samples, words, limit))
+    return Found(rows, checks)
+
+
+def _beside(name: str, found: dict[str, Any]) -> list[Row]:
+    rows = []
+    alone, again, nothing, beside = (found[run] for run in ("alone", "again", "nothing", "identity"))
+    copy = statistics.median(found["twoCopies"]) / 2
+    if alone.worker is not None:
+        samples = {"without a function": [alone.worker, again.worker], OURS: [beside.worker]}
+        words, limit = "at most a copy above", max(samples["without a function"]) + copy
+        rows.append(Row(f"{name}: acquisition process", "ms", samples, words, limit))
+    samples = {
+        "without a function": [alone.mainThread, again.mainThread],
+        OURS: [nothing.mainThread],
+        f"{OURS}, results shown": [beside.mainThread],
+    }
+    words, limit = "at most 1.1 x without", 1.1 * max(samples["without a function"])
+    rows.append(Row(f"{name}: main thread", "ms", samples, words, limit))
+    return rows
 
 
 def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: str, fps: int) -> dict[str, Any]:
     array = np.random.default_rng(0).integers(0, 99, shape).astype(dtype)
-    copies = _copiesMs(array, fps)
+    copies = [_copiesMs(array, fps)]
     images: dict[int, float] = {}
     results: dict[int, float] = {}
 
@@ -115,21 +126,20 @@ def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: 
     logic.processing.stop(processor)
     slicerhost.runUntil(lambda: processor.handle.ended, 20)
     again = _push(logic, handle, array, name, fps)
+    copies.append(_copiesMs(array, fps))
     logic.removeFrameCallback(note)
-    _stop(logic)
+    stop(logic)
     first = min(images) + WARM
     added = [1000 * (results[one] - images[one]) for one in images if one in results and one >= first]
     return {
-        "addedMs": round(statistics.median(added), 3),
-        "addedP95Ms": round(statistics.quantiles(added, n=20)[-1], 3),
-        "twoCopiesMs": round(copies, 3),
+        "added": added,
+        "twoCopies": copies,
         "received": figures["received"],
         "processed": figures["processed"],
-        "measured": len(added),
-        "alone": alone.figures,
-        "nothing": nothing.figures,
-        "identity": identity.figures,
-        "again": again.figures,
+        "alone": alone,
+        "nothing": nothing,
+        "identity": identity,
+        "again": again,
     }
 
 
@@ -161,7 +171,7 @@ def _sleep(logic: Any, folder: str, code: str) -> dict[str, float]:
         "skipped": SLEEP_COUNT - shown,
         "latencyMs": round(statistics.median(latencies), 3),
     }
-    _stop(logic)
+    stop(logic)
     return figures
 
 
@@ -174,30 +184,17 @@ def _start(logic: Any, folder: str, code: str, stream: str) -> Any:
     return processor
 
 
-def _stop(logic: Any) -> None:
-    logic.stop()
-    slicerhost.runUntil(lambda: not logic.isRunning(), 20)
-
-
 def _push(logic: Any, handle: Any, array: np.ndarray, name: str, fps: int, count: int = COUNT) -> Costs:
     """Push the images at their pace; return what each costs."""
     target = sum(handle.received.values()) + count
-    started, used, main = time.perf_counter(), _cpu(handle.pid), time.thread_time()
+    started, used, main = time.perf_counter(), processorSeconds(handle.pid), time.thread_time()
     for number in range(count):
         slicerhost.runUntil(lambda due=started + number / fps: time.perf_counter() >= due, 10, everyMs=LOOK)
         logic.push(array, name=name, wait=10)
     slicerhost.runUntil(lambda: sum(handle.received.values()) >= target, 20)
     slicerhost.runUntil(lambda: handle.counts[name].shown + handle.counts[name].skipped >= target, 2)
-    worker = None if used is None else 1000 * (_cpu(handle.pid) - used) / count
+    worker = None if used is None else 1000 * (processorSeconds(handle.pid) - used) / count
     return Costs(worker, 1000 * (time.thread_time() - main) / count)
-
-
-def _cpu(pid: int) -> float | None:
-    if sys.platform != "linux":
-        return None
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _copiesMs(array: np.ndarray, fps: int) -> float:

@@ -1,55 +1,135 @@
-"""python3 run.py bench [NAME] [--report R.json]: one benchmark, or all."""
+"""python3 run.py bench [NAME ...] [--report R.json] [--plot DIR] [--docs]: measure, and show the figures.
+
+Each figure is measured in turn with its floor, the least that the computer needs for the same, and with other programs
+that do the same. Times are compared, never limited: a benchmark fails only when images are lost or differ.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import os
 import sys
+import time
+from typing import Any
 
 BENCHMARKS = (
     "MainThread",
-    "Drawing",
-    "Panel",
     "Folder",
-    "Formats",
-    "Listing",
-    "Hints",
-    "Messages",
-    "Recording",
-    "Mapped",
-    "Push",
-    "Processing",
-    "HTTP",
-    "MRD",
-    "Conversion",
+    "Detection",
+    "Window",
     "OpenIGTLink",
+    "Recording",
+    "Conversion",
+    "HTTP",
+    "Camera",
+    "CStore",
+    "MRD",
     "Video",
-    "Tracking",
-    "Reconstruction",
+    "Starting",
+    "Processing",
+    "Push",
+    "Messages",
+    "Panel",
+    "Drawing",
+    "Mapped",
     "Together",
 )
 """Files of this folder. Imported one by one: what a benchmark starts as a process imports this file once more."""
 
 
 def main() -> int:
-    """Run the benchmarks; returns 1 when one is slower than it may be."""
+    """Run the benchmarks; return 1 when images were lost or differ."""
     parser = argparse.ArgumentParser(prog="run.py bench", description=__doc__)
     names = [name.lower() for name in BENCHMARKS]
-    parser.add_argument("name", nargs="?", choices=names, help="one benchmark; all without it")
-    parser.add_argument("--report", help="write the figures to this JSON file")
+    parser.add_argument("name", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(names)}, none")
+    parser.add_argument("--report", help="write the figures to this JSON file; figures of other benchmarks there stay")
+    parser.add_argument("--plot", metavar="DIR", help="draw the figures of the report into this folder")
+    parser.add_argument("--docs", action="store_true", help="write the report into docs/benchmarks.md and README.md")
     options = parser.parse_args()
-    chosen = [name for name in BENCHMARKS if options.name in (None, name.lower())]
-    figures = {name.lower(): importlib.import_module(f"benchmarks.{name}").measure() for name in chosen}
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if options.report:
-        with open(options.report, "w", encoding="utf-8") as file:
-            file.write(text)
-    slow = [f"{name}: {rule}" for name, found in figures.items() for rule, kept in found["rules"].items() if not kept]
-    for rule in slow:
-        print("too slow:", rule)
-    return 1 if slow else 0
+    if unknown := set(options.name) - {*names, "none"}:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    report = _read(options.report)
+    chosen = [name for name in BENCHMARKS if not options.name or name.lower() in options.name]
+    failed = []
+    for name in chosen:
+        found = measured(name)
+        report["benchmarks"][name.lower()] = found
+        failed += [f"{name}: {check}" for check, kept in found["checks"].items() if not kept]
+        _show(name, found)
+        if options.report:
+            _write(options.report, report)
+    if options.plot or options.docs:
+        from . import Pages
+
+        if options.plot:
+            Pages.draw(report, options.plot)
+        if options.docs:
+            Pages.writeDocs(report)
+    for check in failed:
+        print("FAILED", check)
+    return 1 if failed else 0
+
+
+def measured(name: str) -> dict[str, Any]:
+    """Run one benchmark; return its part of the report."""
+    from .Rows import load
+
+    module = importlib.import_module(f"benchmarks.{name}")
+    began, busy = time.time(), load()
+    found = module.measure()
+    return {
+        "title": module.TITLE,
+        "about": " ".join(module.ABOUT.split()),
+        "measured": time.strftime("%Y-%m-%d %H:%M", time.gmtime(began)),
+        "seconds": round(time.time() - began),
+        "load": busy,
+        "rows": [row.toJSON() for row in found.rows],
+        "absent": found.absent,
+        "checks": found.checks,
+    }
+
+
+def _read(path: str | None) -> dict[str, Any]:
+    """Return the report of this computer that exists already, or an empty one."""
+    from .Rows import machine
+
+    report: dict[str, Any] = {"machine": machine(), "benchmarks": {}}
+    if path and os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            former = json.load(file)
+        if former["machine"]["processor"] != report["machine"]["processor"]:
+            print(f"{path} is the report of another computer: its figures are dropped.")
+            return report
+        report["benchmarks"] = former["benchmarks"]
+    return report
+
+
+def _write(path: str, report: dict[str, Any]) -> None:
+    order = [name.lower() for name in BENCHMARKS]
+    report["benchmarks"] = dict(sorted(report["benchmarks"].items(), key=lambda item: order.index(item[0])))
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+        file.write("\n")
+
+
+def _show(name: str, found: dict[str, Any]) -> None:
+    print(f"\n{name}: {found['title']} ({found['seconds']} s)")
+    for row in found["rows"]:
+        goal = row.get("goal")
+        words = f"   goal: {goal['words']}: {'met' if goal['met'] else 'MISSED'}" if goal else ""
+        print(f"  {row['name']}, {row['unit']}{words}")
+        for way, one in row["ways"].items():
+            print(
+                f"    {way:40} {one['median']:>9g}   ({one['low']:g} to {one['high']:g}, n={one['count']})"
+                f"   x {one['timesFloor']:g}"
+            )
+    for peer, why in found["absent"].items():
+        print(f"    {peer}: {why}")
+    for check, kept in found["checks"].items():
+        print(f"  {'ok    ' if kept else 'FAILED'} {check}")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
