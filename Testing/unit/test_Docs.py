@@ -71,7 +71,7 @@ def test_everyPictureIsUsedAndSmall():
     for picture in PICTURES:
         assert f"pictures/{picture.name})" in text, picture.name
         assert picture.stat().st_size <= LARGEST, picture.name
-    assert len(PICTURES) <= 15
+    assert len(PICTURES) <= 16
 
 
 def test_everyTutorialHasASmallPicture():
