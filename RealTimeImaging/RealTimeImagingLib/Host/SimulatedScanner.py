@@ -110,8 +110,8 @@ class SimulatedScanners:
 
         It sends until ``logic.stop()`` or :meth:`end`. A scanner with the same options that runs continues.
 
-        :param options: as of the command: a folder, ``--connect``, ``--store`` or ``--mrd`` with a port, or ``--post``
-            with an address; then ``--fps``, ``--frames``, ``--format`` and others.
+        :param options: as of the command: a folder; or ``--connect``, ``--listen``, ``--store`` or ``--mrd`` with a
+            port; or ``--post`` with an address. Then ``--fps``, ``--frames``, ``--format`` and others.
         :raises AcquisitionError: there is no Python to run it.
         """
         scanner = SimulatedScanner([str(one) for one in options], self._failed)
