@@ -85,7 +85,7 @@ def test_everyTutorialHasASmallPicture():
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
 def test_aBlockWaitsBeforeItsFirstLineOnly(page):
-    """Who pastes a whole block waits before it, not within it."""
+    """Users paste whole blocks: a wait within one would not happen."""
     for block in blocksOf(page):
         assert not re.search(r"\n *# \.\.\. .* \.\.\.$", block, re.MULTILINE), block
 
