@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -183,7 +184,8 @@ def follow(name, rehearsal):
 
 def test_scannerFolder(rehearsal, logic):
     follow("folder", rehearsal)
-    assert [event for event in logic.events() if event.level != "info"] == []
+    assert [event.text for event in logic.events() if event.level == "error"] == []
+    assert logic.statistics()["rejected"] == 0
 
 
 def test_scanPlane(rehearsal, logic):
@@ -195,7 +197,8 @@ def test_scanPlane(rehearsal, logic):
 
 def test_trackedUltrasound(rehearsal, capsys):
     follow("ultrasound", rehearsal)
-    assert " mm OK\n" in capsys.readouterr().out
+    # The probe is 115 to 141 mm high, and for one second in twelve the tracker does not see it.
+    assert re.search(r"^0 1[1-4]\d\.\d mm (OK|MISSING)$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_cameraTutorial(rehearsal, capsys):
