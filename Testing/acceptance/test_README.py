@@ -54,6 +54,7 @@ def test_pythonInTenLines(slicer, views, logic, incoming, tmp_path, noErrors, ca
     exec(second, console)
     assert capsys.readouterr().out == "Live 0: mean 7.0\n1 images received\n"
     until(lambda: not logic.isRunning() and not logic.recording.building)
+    assert logic.statistics()["callbackMs"] == {}
     assert console["browserNode"].GetNumberOfItems() == 1
 
 
