@@ -19,7 +19,6 @@ from .Geometry import (
     frameTimes,
     numbersOf,
     ownPlane,
-    planeOf,
     spacingOf,
 )
 from .Pixels import functionalGroup, valueOf
@@ -166,9 +165,10 @@ Key = tuple[Hashable, ...]
 
 def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
     """Return the images of frames without positions in functional groups, in order."""
-    times, matrix = frameTimes(dataset, count), planeOf(dataset, 0, columns, rows)
+    times, own = frameTimes(dataset, count), ownPlane(dataset, 0, columns, rows)
+    matrix = pictureToRAS(columns, rows, spacingOf(dataset, 0)) if own is None else own
     single = [Placed([frame], matrix, times[frame]) for frame in range(count)]
-    step = None if ownPlane(dataset, 0, columns, rows) is None else frameStep(dataset, count)
+    step = None if own is None else frameStep(dataset, count)
     volumes = _byVectors(dataset, count) if step is not None else []
     if step is None or not volumes:
         return single
