@@ -114,7 +114,9 @@ class SignalsSection(Section):
         colour = self.logic.signals.colour(stream, name)
         swatch = qt.QPixmap(SWATCH, SWATCH)
         swatch.fill(qt.QColor(*(round(255 * part) for part in colour)) if colour else qt.QColor(0, 0, 0, 0))
-        item.setIcon(qt.QIcon(swatch))
+        icon = qt.QIcon(swatch)
+        icon.addPixmap(swatch, qt.QIcon.Selected)  # otherwise in the colour of the selection
+        item.setIcon(icon)
 
     def _selected(self, row: int) -> None:
         """Show the limits of the selected signal."""
