@@ -1,17 +1,10 @@
-"""Files of a folder, from the open file to the image in memory: volumes of 8 MiB, one format after the other.
-
-Each round reads a file of each format with this library, with the format's own library, and as bytes, which is the
-floor: processor milliseconds, of which a busy computer needs hardly more. All files are in the cache of the system.
-DICOM slices are 64 files, which become one volume; the folder source also lists them, and judges whether each is
-complete.
-"""
+"""Files of a folder in the formats that other libraries read, from the open file to the image in memory."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import os
-import statistics
 import tempfile
 import time
 import warnings
@@ -28,42 +21,45 @@ from RealTimeImagingLib.Simulator.Files import FORMATS
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Folder.Source import FolderSource
 
-from .Common import SHAPE
+from .Rows import OURS, Found, Row, interleaved
 
+TITLE = "Files of other formats in a folder"
+ABOUT = """
+Volumes of 8 MiB, processor time, of which a busy computer needs hardly more; all files are in the cache of the system.
+Floor: the bytes of the same files. Peer: the format's own library (nibabel; numpy for npy; pydicom for DICOM). DICOM
+slices are 64 files, which become one volume; the folder source also lists them, and judges whether each is complete.
+"""
+FLOOR, PEER = "bytes of the files", "its library"
+
+SHAPE = (64, 256, 256)
+"""Of int16: 8 MiB."""
 ROUNDS = 7
 PATIENCE = 60.0
 
 
-def measure() -> dict[str, Any]:
-    """Milliseconds of each format and way, and whether all have the same voxels."""
+def measure() -> Found:
+    """Milliseconds of a volume, a row for each format; all ways have the same voxels."""
     pixels = np.random.default_rng(0).integers(0, 999, SHAPE).astype(np.int16)
     image = Image(pixels, np.diag([2.0, 2.0, 3.0, 1.0]))
-    figures: dict[str, Any] = {}
-    rules: dict[str, bool] = {}
+    rows, checks = [], {}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        formats = _formats(Path(folder), image)
-        values: dict[str, dict[str, Any]] = {name: {} for name in formats}
-        taken: dict[str, dict[str, list[float]]] = {name: {} for name in formats}
-        for _round in range(ROUNDS):
-            for name, ways in formats.items():
-                for way, read in ways.items():
-                    started = time.process_time()
-                    found = read()
-                    taken[name].setdefault(way, []).append(1000 * (time.process_time() - started))
-                    values[name][way] = found
-        for name, ways in taken.items():
-            figures[name] = {
-                f"{way}Ms": {
-                    "median": round(statistics.median(one), 2),
-                    "from": round(min(one), 2),
-                    "to": round(max(one), 2),
-                }
-                for way, one in ways.items()
-            }
-            own, peer = (values[name][way] for way in ("own", "peer"))
-            rules[f"{name}: the voxels are those of its library"] = bool(np.array_equal(own, peer))
-    return {**figures, "rules": rules}
+        for name, ways in _formats(Path(folder), image).items():
+            timed = {way: _busy(read) for way, read in ways.items()}
+            rows.append(Row(name, "ms", interleaved(timed, ROUNDS)))
+            checks[f"{name}: the voxels are those of its library"] = bool(np.array_equal(ways[OURS](), ways[PEER]()))
+    return Found(rows, checks)
+
+
+def _busy(read: Callable[[], object]) -> Callable[[], float]:
+    """Return a way that reads and returns its milliseconds of processor time."""
+
+    def way() -> float:
+        started = time.process_time()
+        read()
+        return 1000 * (time.process_time() - started)
+
+    return way
 
 
 def _formats(folder: Path, image: Image) -> dict[str, dict[str, Callable[[], Any]]]:
@@ -102,15 +98,15 @@ def _formats(folder: Path, image: Image) -> dict[str, dict[str, Callable[[], Any
         read.sort(key=lambda one: float(np.dot(normal, one.ImagePositionPatient)))
         return np.stack([one.pixel_array for one in read])
 
-    formats["DICOM slices"] = {"own": lambda: _volumeOf(slices), "peer": slicesPeer, "floor": lambda: _bytesOf(files)}
+    formats["DICOM slices"] = {FLOOR: lambda: _bytesOf(files), OURS: lambda: _volumeOf(slices), PEER: slicesPeer}
     return formats
 
 
 def _ways(path: Path, files: list[Path], peer: Callable[[Path], Any]) -> dict[str, Callable[[], Any]]:
     return {
-        "own": lambda: next(openImageFile(str(path)).images()).pixels,
-        "peer": lambda: peer(path),
-        "floor": lambda: _bytesOf(files),
+        FLOOR: lambda: _bytesOf(files),
+        OURS: lambda: next(openImageFile(str(path)).images()).pixels,
+        PEER: lambda: peer(path),
     }
 
 

@@ -1,12 +1,7 @@
-"""A volume of tracked ultrasound: images of 640 x 480 into 256 x 256 x 256 voxels, shown after every ten images.
-
-Processor time in one thread, beside that of the same sweep in plain numpy, and beside the floor: adding the values and
-counts to voxels that are known already. Ten images of each follow each other.
-"""
+"""A volume of tracked ultrasound that grows image by image, beside plain numpy."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +10,19 @@ import numpy as np
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Processing.BuiltIn.VolumeReconstruction import ReconstructionParameters, VolumeReconstruction
 
+from .Rows import OURS, Found, Row
+
+TITLE = "Volume of tracked ultrasound"
+ABOUT = """
+Images of 640 x 480 into 256 x 256 x 256 voxels, shown after every ten images: processor time of one thread for each
+image, with its share of the volume. Floor: adding the values and counts to voxels that are known already. Peer: the
+same without filled holes as one would write it first in numpy, with all pixels and all voxels each time.
+"""
+
 VOXELS, SPACING, PIXEL = 256, 0.5, 0.18
 ROUNDS, INTERVAL = 6, 10
-WANTED = 30.0
-"""Images a second."""
+WANTED = 1000 / 30
+"""Milliseconds of an image at 30 images a second."""
 WAYS: dict[str, dict[str, Any]] = {
     "nearest": {},
     "nearest, holes filled": {"holes": 2},
@@ -27,19 +31,16 @@ WAYS: dict[str, dict[str, Any]] = {
     "linear": {"distribution": "linear"},
     "linear, holes filled": {"distribution": "linear", "holes": 2},
 }
-PLAIN, FLOOR = "plain numpy", "floor: np.add.at"
+FLOOR, PLAIN = "np.add.at", "plain numpy"
 
 
-def measure() -> dict[str, Any]:
-    """Milliseconds of an image with its share of the volume, and images a second, for each way."""
+def measure() -> Found:
+    """Milliseconds of an image with its share of the volume, a row for each way to distribute and to fill."""
     pixels = np.random.default_rng(5).integers(1, 255, (1, 480, 640)).astype(np.uint8)
     extent = f"0 {VOXELS * SPACING} " * 3
-    ways: dict[str, Callable[[Frame], object]] = {}
+    ways: dict[str, Callable[[Frame], object]] = {FLOOR: _floor(pixels), PLAIN: _plain()}
     for name, values in WAYS.items():
-        parameters = ReconstructionParameters(extent=extent, spacing=SPACING, interval=INTERVAL, **values)
-        ways[name] = _ours(parameters)
-    ways[PLAIN] = _plain()
-    ways[FLOOR] = _floor(pixels)
+        ways[name] = _ours(ReconstructionParameters(extent=extent, spacing=SPACING, interval=INTERVAL, **values))
     costs: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS):
         frames = [_frame(pixels, INTERVAL * number + index) for index in range(INTERVAL)]
@@ -48,19 +49,13 @@ def measure() -> dict[str, Any]:
             for frame in frames:
                 way(frame)
             costs[name].append(1000 * (time.thread_time() - started) / INTERVAL)
-    figures = {
-        name: {
-            "imageMs": round(statistics.median(taken), 2),
-            "from": round(min(taken), 2),
-            "to": round(max(taken), 2),
-            "imagesEachSecond": round(1000 / statistics.median(taken), 1),
-        }
-        for name, taken in costs.items()
-    }
-    rules = {
-        f"{name}: at least {WANTED:g} images a second": figures[name]["imagesEachSecond"] >= WANTED for name in WAYS
-    }
-    return {**figures, "rules": rules}
+    goal = "at least 30 images a second on one core"
+    return Found(
+        [
+            Row(name, "ms", {FLOOR: costs[FLOOR], OURS: costs[name], PLAIN: costs[PLAIN]}, goal, limit=WANTED)
+            for name in WAYS
+        ]
+    )
 
 
 def _pose(number: int) -> Any:

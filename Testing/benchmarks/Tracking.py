@@ -1,20 +1,13 @@
-"""Poses for images: a source of OpenIGTLink with 60 images of 640 x 480 and 3 tools of 100 poses a second each.
-
-- Processor time of the source for each image with and without poses for images, beside the floor: the same bytes read
-  from the same socket. The peer sends as fast as it is read; the runs follow each other in turn.
-- Microseconds to interpolate one pose, beside linear interpolation of numpy and the slerp of scipy for the same poses.
-"""
+"""Poses for images: a source of OpenIGTLink with images and tools, beside the same bytes, and beside scipy."""
 
 from __future__ import annotations
 
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import textwrap
 import time
-from typing import Any
 
 import numpy as np
 from RealTimeImagingLib import OpenIGTLinkSettings
@@ -22,6 +15,17 @@ from RealTimeImagingLib.Model.Poses import PoseTrack
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.OpenIGTLink.Source import OpenIGTLinkSource
 from RealTimeImagingLib.Sources.Source import Arrival
+
+from .Rows import OURS, Found, Row, interleaved
+
+TITLE = "Poses for images"
+ABOUT = """
+A source of OpenIGTLink with images of 640 x 480 at 60/s and 3 tools of 100 poses a second each, sent as fast as it
+reads: processor time of the source for each image with the pose of its time. Floor: the same bytes read from the same
+socket. One pose: interpolated between the two around its image; peer: linear interpolation of numpy and the slerp of
+scipy.
+"""
+WITHOUT, SCIPY = "Real-Time Imaging, without poses", "numpy and scipy"
 
 IMAGES, FPS, RATE = 300, 60, 100
 TOOLS = ("ProbeToTracker", "StylusToTracker", "ReferenceToTracker")
@@ -57,32 +61,25 @@ SENDER = textwrap.dedent("""
 """)
 
 
-def measure() -> dict[str, Any]:
-    """Milliseconds of the source for each image, microseconds of a pose, and the rules."""
-    taken: dict[str, list[float]] = {"floor": [], "without poses": [], "with poses": []}
+def measure() -> Found:
+    """Milliseconds of the source for each image, and microseconds of a pose."""
     posed = []
-    for _round in range(ROUNDS):
-        taken["floor"].append(_floor())
-        taken["without poses"].append(_source(())[0])
+
+    def withPoses() -> float:
         cost, found = _source(TOOLS)
-        taken["with poses"].append(cost)
         posed.append(found)
-    figures: dict[str, Any] = {
-        f"{name}: ms of an image": {
-            "median": round(statistics.median(one), 3),
-            "from": round(min(one), 3),
-            "to": round(max(one), 3),
-        }
-        for name, one in taken.items()
-    }
-    interpolated, same = _interpolation()
-    added = statistics.median(taken["with poses"]) - statistics.median(taken["without poses"])
-    rules = {
-        "every image has the pose of its time of each tool": posed == [IMAGES] * ROUNDS,
+        return cost
+
+    ways = {"bare socket": _floor, OURS: withPoses, WITHOUT: lambda: _source(())[0]}
+    goal = "the poses take less than a tenth of the time between two images"
+    rows = [Row("image with 3 poses", "ms", interleaved(ways, ROUNDS), goal, limit=100 / FPS)]
+    own, peer, same = _interpolation()
+    rows.append(Row("one pose", "us", {OURS: [own], SCIPY: [peer]}))
+    checks = {
+        "every image has the pose of its time of each tool": set(posed) == {IMAGES},
         "the poses are those of scipy": same,
-        f"the poses of {len(TOOLS)} tools take less than a tenth of the time between two images": added < 100 / FPS,
     }
-    return {**figures, "microseconds of a pose": interpolated, "imagesWithPoses": posed, "rules": rules}
+    return Found(rows, checks)
 
 
 def _sender(port: int) -> subprocess.Popen[str]:
@@ -133,7 +130,8 @@ def _isPosed(item: Arrival, number: int) -> bool:
     return bool(np.allclose(places, RATE * number / FPS, atol=1e-3))
 
 
-def _interpolation() -> tuple[dict[str, float], bool]:
+def _interpolation() -> tuple[float, float, bool]:
+    """Microseconds of a pose, of this library and of scipy, and whether both are the same."""
     from scipy.spatial.transform import Rotation, Slerp
 
     random = np.random.default_rng(3)
@@ -162,7 +160,7 @@ def _interpolation() -> tuple[dict[str, float], bool]:
         found is not None and np.abs(found[:3, :3] - turn).max() < OFF and np.abs(found[:3, 3] - place).max() < OFF
         for found, (turn, place) in zip(ours, theirs, strict=True)
     )
-    return {"own": round(1e6 * taken / MOMENTS, 1), "scipy": round(1e6 * peer / MOMENTS, 1)}, same
+    return 1e6 * taken / MOMENTS, 1e6 * peer / MOMENTS, same
 
 
 def _freePort() -> int:

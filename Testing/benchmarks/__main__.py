@@ -17,6 +17,7 @@ from typing import Any
 BENCHMARKS = (
     "MainThread",
     "Folder",
+    "Formats",
     "Detection",
     "Window",
     "OpenIGTLink",
@@ -27,6 +28,8 @@ BENCHMARKS = (
     "CStore",
     "MRD",
     "Video",
+    "Tracking",
+    "Reconstruction",
     "Starting",
     "Processing",
     "Push",
