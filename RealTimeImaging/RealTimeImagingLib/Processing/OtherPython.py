@@ -23,8 +23,8 @@ MOST_BYTES = 4096
 """Bytes of its answer that are read."""
 NEEDED = "numpy"
 """Package that the library needs."""
-FIND = f"import importlib.util, sys; print('found' if importlib.util.find_spec('{NEEDED}') else 'missing')"
-"""Program that looks for that package without loading it."""
+FIND = "print(__import__('importlib.util').util.find_spec('numpy'))"
+"""Program that looks for that package without loading it, and prints None when it is missing."""
 
 
 def variablesOf(environment: Mapping[str, str | None]) -> dict[str, str]:
@@ -62,7 +62,7 @@ def checkPython(python: str, environment: Mapping[str, str | None]) -> None:
         version = found[0].decode().removeprefix("Python ")
         raise SettingsError(text.format(python=python, found=version, oldest="{}.{}".format(*OLDEST)))
     # Only now: another program would take these arguments its own way.
-    if _answer(python, environment, "-c", FIND).strip().endswith(b"missing"):
+    if _answer(python, environment, "-c", FIND).strip().endswith(b"None"):
         text = _("{python} has no {package}, which each function needs. Install it: {python} -m pip install {package}")
         raise SettingsError(text.format(python=python, package=NEEDED))
 
