@@ -78,3 +78,17 @@ def test_aPanelInASlowWindowIsRefreshedLater(module, noErrors):
         assert 1000 < panel._refreshTimer.interval <= 1200
     panel.refresh()
     assert not panel._soon
+
+
+def test_aChangeDuringASlowRefreshWaitsForTheNextOne(module, noErrors):
+    panel = panelOf(module)
+    panel.refresh()
+    until(lambda: panel._pace._paintings)
+    panel._pace._paintings.extend([0.02] * 5)
+    panel.refreshPart(0)
+    panel.refreshSoon()
+    # As after a long last part.
+    panel._pace._ended -= 10
+    panel.refreshPart(float("inf"))
+    assert panel._soon
+    assert 1000 < panel._refreshTimer.interval <= 1200

@@ -160,6 +160,9 @@ class Panel:
             self._painted.start(0)
             if self._steps:
                 self._refreshTimer.start(0)
+            elif self._again:
+                self._again = False
+                self.refreshSoon()
 
     def _begin(self) -> None:
         self._again = self._soon = False
@@ -171,10 +174,7 @@ class Panel:
     def _end(self) -> None:
         self._refreshTimer.stop()
         waiting = self._statusBar.refresh()
-        if self._again:
-            self._again = False
-            self.refreshSoon()
-        elif self._logic.isRunning() or waiting:  # without images the rate falls
+        if self._logic.isRunning() or waiting:  # without images the rate falls
             self._refreshTimer.start(QUIET_REFRESH)
 
     def _barWords(self) -> str:
