@@ -37,10 +37,10 @@ def test_aFastWindowIsPaintedFiveTimesASecond(pace, clock):
     assert (pace.wait(), pace.part) == (0.2, 0.001)
     for _ in range(5):
         paint(pace, clock, 0.002)
-    assert (pace.wait(), pace.part) == pytest.approx((0.2, 0.002))
+    assert (pace.wait(), pace.part) == (0.2, 0.001)
 
 
-@pytest.mark.parametrize(("painting", "wait"), [(0.01, 0.59), (0.02, 1.18), (0.5, 0.7)])
+@pytest.mark.parametrize(("painting", "wait"), [(0.015, 0.885), (0.02, 1.18), (0.5, 0.7)])
 def test_aSlowWindowIsPaintedForOneSixtiethOfTheTime(pace, clock, painting, wait):
     """At least every 1.2 s; and after a pause, a change is shown as soon as in a fast window."""
     for _ in range(5):

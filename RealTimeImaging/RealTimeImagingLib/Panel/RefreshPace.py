@@ -10,8 +10,9 @@ from statistics import median
 
 SHORTEST, LONGEST = 0.2, 1.2
 """Least seconds between two refreshes: figures that change faster cannot be read; and most, for slow windows."""
-PART = 0.001
-"""Seconds after which a refresh lets the window do other work before it goes on, unless painting takes longer."""
+PART, SLOW = 0.001, 0.01
+"""Seconds after which a refresh lets the window do other work before it goes on; and of a painting, which follows each
+part, above which the refresh is one part."""
 SHARE = 1 / 60
 """Part of the time that painting may take: at 20 ms, less than one of 100 turns of a 10 ms timer is late."""
 JUDGED = 5
@@ -34,8 +35,8 @@ class RefreshPace:
 
     @property
     def part(self) -> float:
-        """Longest part of a refresh in seconds: the window is painted after each part."""
-        return max(PART, self._painting)
+        """Longest part of a refresh in seconds."""
+        return PART if self._painting < SLOW else self._painting
 
     def partEnds(self) -> None:
         """Note the end of a part of a refresh; its painting follows."""
