@@ -26,9 +26,9 @@ Volumes of 8 MiB (64 x 256 x 256, int16); the DICOM file has one frame of 2048 x
 """
 
 SHAPE = (64, 256, 256)
-ROUNDS = 15
+ROUNDS = 10
 FORMATS = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm")
-PAUSE = 0.1
+PAUSE = 0.05
 """Seconds between two samples."""
 
 
@@ -82,7 +82,7 @@ def _format(logic: Any, folder: str, ending: str) -> dict[str, list[float]]:
     def floor() -> None:
         with open(first, "rb", buffering=0) as file:
             file.readinto(buffer)
-        data: Any = zlib.decompress(buffer, 31) if ending == ".nii.gz" else buffer
+        data: Any = zlib.decompress(buffer, 31, 352 + len(target)) if ending == ".nii.gz" else buffer
         memoryview(target)[:] = memoryview(data)[-len(target) :]
 
     node = slicer.util.addVolumeFromArray(np.zeros(SHAPE, np.int16), name="Peer")
