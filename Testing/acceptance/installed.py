@@ -46,7 +46,9 @@ def main(module, port, folder, job):
     counts = logic.statistics()
     converted = []
     if job == "convert":
-        logic.conversion.start(SampleData.downloadSample("MRPhantomDICOM"), os.path.join(folder, "converted"))
+        logic.conversion.start(
+            SampleData.downloadSample("MRPhantomDICOM"), os.path.join(folder, "converted"), workers=1
+        )
         until(lambda: not logic.conversion.status()["running"] and logic.conversion.report)
         converted = [one["status"] for one in logic.conversion.report["series"]]
     seen = {
