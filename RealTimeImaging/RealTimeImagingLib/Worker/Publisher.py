@@ -30,11 +30,14 @@ from ..Link.Subscription import (
 from ..Model.Errors import LinkError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Frame
+from ..Model.Text import textsOf
 from .Frames import FrameSender
 
 LAST_OFFERS = 0.5
 """Seconds at the end for the last lines to leave."""
 BACKLOG = 16
+
+_ = textsOf(__file__)
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +143,7 @@ class Publisher:
             request = messageIn(next(lines, b"{}"), Subscribe.fromJSON)
             # Of any other type and character, too: the connection is not trusted yet.
             if not hmac.compare_digest(str(request.token).encode(errors="replace"), self._token.encode()):
-                raise LinkError("wrong token")
+                raise LinkError(_("The token of a connection is wrong."))
         except (OSError, LinkError) as error:
             log.warning("A connection is not accepted as a subscriber: %s", error)
             closeSocket(connection)
