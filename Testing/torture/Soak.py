@@ -113,7 +113,7 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
     slicerhost.runUntil(over, float("inf"), 100)
     logic.stopRecording()
     logic.stop()
-    slicerhost.runUntil(lambda: not logic.isRunning() and not logic.recording.building, 120)
+    slicerhost.runUntil(lambda: not logic.isRunning(), 120)
     return samples, HOUR - sum(one.recorded for one in handles)
 
 

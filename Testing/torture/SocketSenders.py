@@ -131,8 +131,11 @@ class OpenIGTLinkSender(SocketSender):
         """Return the message of an image."""
         return self._message(step["serial"], self.order["device"])
 
+    varied = True
+    """Whether some images are larger than the others: each change of the size starts a new part of a recording."""
+
     def _message(self, serial: int, device: str) -> bytes:
-        image = volume(self.number, serial)
+        image = volume(self.number, serial, self.varied)
         return pack(ImageMessage(image.pixels, image.ijkToRAS, device_name=device, timestamp=time.time()), version=2)
 
     def _image(self, step: Step, copies: int = 1) -> None:
@@ -374,6 +377,8 @@ class SteadySender(OpenIGTLinkSender):
 
     :param order: ``count``, ``rate`` in images/s.
     """
+
+    varied = False
 
     def finish(self) -> None:
         """Send all images."""
