@@ -19,7 +19,7 @@ gets them. A file without pacing stands for the camera, as a real one limits bot
 picture, passes it to Slicer through shared memory, and shows the newest.
 """
 
-PICTURES, ROUNDS = 150, 3
+PICTURES, ROUNDS = 60, 3
 FILM = (1080, 1920)
 
 BARE = """
