@@ -139,7 +139,6 @@ class Raising(ImageFile):
     [
         (ValueError("could not broadcast input array"), "damaged"),
         (KeyError("MPO"), "damaged"),
-        (RecursionError("maximum recursion depth exceeded"), "damaged"),
         (OverflowError("cannot convert float NaN to integer"), "damaged"),
         (OSError("image file is truncated"), "damaged"),
         (OSError(errno.EINVAL, "Invalid argument"), "damaged"),
@@ -154,6 +153,13 @@ def test_whatever_a_reader_raises_is_a_refusal_in_words(step, error, code, caplo
     if code == "damaged":
         assert str(caught.value) == "The content contradicts the Example format. The log has the details."
         assert repr(error.args[-1]) in caplog.text or str(error.args[-1]) in caplog.text
+
+
+@pytest.mark.parametrize("step", ["missing", "images"])
+def test_a_file_that_is_nested_too_deeply_is_refused_in_words(step):
+    with pytest.raises(NotAnImageError, match="nests its elements too deeply") as caught:
+        list(getattr(Raising(RecursionError("maximum recursion depth exceeded")), step)() or ())
+    assert caught.value.code == "damaged"
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RingError("gone"), KeyboardInterrupt()])

@@ -31,6 +31,8 @@ _REST = 512 << 20
 and a small file could unpack to terabytes."""
 
 
+BEGINNING = 10
+"""First bytes of a stream, by which a file that is overwritten in its place is recognised (the header of gzip)."""
 _MARK = b"\x1f\x8b"
 """First bytes of a gzip stream (RFC 1952)."""
 
@@ -127,6 +129,7 @@ class Inflated(Stored):
         self._detached = detached
         self._make, self._errors = inflaters()
         self._identity: tuple[int, int] | None = None
+        self._beginning = b""
         self._restart()
 
     def _restart(self) -> None:
@@ -195,11 +198,14 @@ class Inflated(Stored):
         # Unpack until size bytes exist (and, when whole, until the stream ends), or the file ends.
         with openFile(self.path) as file:
             status = os.fstat(file.fileno())
-            # A replaced or truncated file: the unpacked bytes are void.
+            # A replaced, overwritten or truncated file: the unpacked bytes are void.
             identity = (status.st_dev, status.st_ino)
-            if status.st_size < self._position or (self._identity or identity) != identity:
+            file.seek(self._start)
+            beginning = readUpTo(file, BEGINNING)
+            isOther = (self._identity or identity) != identity or not beginning.startswith(self._beginning)
+            if status.st_size < self._position or isOther:
                 self._restart()
-            self._identity = identity
+            self._identity, self._beginning = identity, beginning
             end = status.st_size if self._end is None else min(self._end, status.st_size)
             file.seek(self._position)
             while not self._ended and (self._length < size or whole):

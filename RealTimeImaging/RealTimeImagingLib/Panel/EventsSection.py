@@ -91,7 +91,7 @@ class EventsSection(Section):
             # Each change lays out the list again.
             before, colourBefore = shown[row] if row < len(shown) else ("", "")
             if (tip := _tip(text)) != _tip(before):
-                item.setToolTip(tip)
+                item.setToolTip(plainTip(tip))
             if colour != colourBefore:
                 item.setForeground(qt.QBrush(qt.QColor(colour)))
         while box.count > len(lines):
@@ -128,7 +128,7 @@ class EventsSection(Section):
 
 def _tip(line: str) -> str:
     """Return the tool tip of a line: the whole text when it is elided."""
-    return "" if elided(line) == line else plainTip(line)
+    return "" if elided(line) == line else line
 
 
 def eventLine(equal: EqualEvents) -> str:
