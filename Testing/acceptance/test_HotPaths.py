@@ -7,7 +7,7 @@ from hotpaths import costOf, excess
 SHAPE = (4, 128, 128)
 
 
-def test_the_main_thread_pushes_and_shows_an_image_at_its_usual_cost(logic):
+def test_the_main_thread_pushes_and_shows_an_image_at_its_usual_cost(views, logic):
     pixels = np.random.default_rng(0).integers(0, 999, SHAPE).astype(np.int16)
     logic.setShowIn("none")
     pushed = 0
