@@ -55,7 +55,7 @@ class Server(threading.Thread):
     """A server of one measurement in a thread.
 
     :param answer: takes each image and returns what goes back.
-    :param most: images after which the server ends.
+    :param most: images after which the server ends; then it reads nothing more until it is closed.
     """
 
     def __init__(self, answer=lambda one: one, most=None):
@@ -63,7 +63,7 @@ class Server(threading.Thread):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.config, self.header, self.images = "", None, []
-        self._answer, self._most = answer, most
+        self._answer, self._most, self._closing = answer, most, threading.Event()
         self.start()
 
     def run(self):
@@ -86,10 +86,13 @@ class Server(threading.Thread):
                     self.header = one
             serializer.close()
             peer.shutdown(socket.SHUT_WR)
+            if self._most:
+                self._closing.wait(30)
             while peer.recv(1 << 16):
                 pass
 
     def close(self):
+        self._closing.set()
         # A thread that waits for a connection does not notice that its listener is closed.
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), 1).close()

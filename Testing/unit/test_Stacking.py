@@ -207,10 +207,10 @@ def filled(volumes):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_slices_are_the_same_volumes_live_and_converted(name, receive, incoming, tmp_path):
+def test_slices_are_the_same_volumes_live_and_converted(name, receive, incoming, workFolder, tmp_path):
     case = CASES[name]
     live = fromFolder(case, receive, incoming)
-    stored = fromNetwork(case, tmp_path / "work", tmp_path / "kept")
+    stored = fromNetwork(case, workFolder, tmp_path / "kept")
     converted = fromConversion(case, incoming, tmp_path / "out")
     assert sorted(one.numbers for one in live) == sorted(case.volumes)
     assert sorted(one.numbers for one in stored) == sorted(case.volumes)

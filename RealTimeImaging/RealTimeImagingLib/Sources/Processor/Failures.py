@@ -1,4 +1,4 @@
-"""Reports of frames that a function failed with or skipped: few events that name all of them."""
+"""Why frames failed or were skipped, in few events that name all of them, and why a function's process ended."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from collections.abc import Iterator
 
 from ...Model.Event import Event, Remedy
 from ...Model.Quantities import counted
-from ...Model.Text import Text, textsOf
+from ...Model.Text import Text, joined, textsOf
+from ...Processing.Loading import crashPlace, functionPath
+from ...Processing.Runner import LOAD_TIME
+from . import ProcessorSettings
+from .FunctionProcess import FunctionProcess
 
 _ = textsOf(__file__)
 
+LONGER, LONGEST = 6, 86400.0
+"""Times the limit, and at most so many seconds, that are offered for a call that took too long."""
 REPORT_PERIOD = 1.0
 """Seconds between two reports of frames that fail for reasons that were reported."""
 MOST_REASONS = 8
@@ -136,3 +142,36 @@ class Skips:
             self._count = 0
             remedy = NEWEST if self._reason is SLOW else None
             yield Event("images-skipped", text, "warning", self._results, remedy=remedy)
+
+
+def tookTooLong(process: FunctionProcess) -> bool:
+    """Return True when a process was ended for the time that a call took."""
+    return process.killed or "Timeout (" in process.trace
+
+
+def reasonOfEnd(process: FunctionProcess, settings: ProcessorSettings, inSetup: bool) -> str:
+    """Return why a process ended, and where in the function's file.
+
+    :param inSetup: it ended while it loaded or prepared the function, which may take longer than a frame.
+    """
+    trace, path = process.trace, functionPath(settings.function)
+    place = crashPlace(trace, path)
+    if tookTooLong(process):
+        text = _("It took longer than {seconds} s ({place}).") if place else _("It took longer than {seconds} s.")
+        seconds = max(LOAD_TIME, settings.limit) if inSetup else settings.limit
+        return text.format(seconds=f"{seconds:g}", place=place)
+    fatal = next((line for line in trace.splitlines() if line.startswith(("Fatal", "Windows fatal"))), "")
+    last = fatal or (trace.splitlines()[-1] if trace else "")
+    text = _("Exit code {code} ({place}).") if place else _("Exit code {code}.")
+    return joined(text.format(code=process.exitCode, place=place), last)
+
+
+def remedyOfEnd(process: FunctionProcess, limit: float) -> Remedy:
+    """Return the offer that may keep the next process from ending like this one.
+
+    :param limit: seconds that a call may take.
+    """
+    seconds = min(round(LONGER * limit, 1), LONGEST)
+    if not tookTooLong(process) or seconds <= limit:
+        return RELOAD
+    return Remedy(_("Allow {seconds} s").format(seconds=f"{seconds:g}"), {"limit": seconds})

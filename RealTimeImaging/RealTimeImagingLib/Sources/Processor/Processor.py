@@ -30,13 +30,13 @@ from ...Model.Frame import Image, Pixels
 from ...Model.Quantities import counted
 from ...Model.Statistics import Spread
 from ...Model.Text import Text, joined, sentence, textsOf
-from ...Processing.Loading import crashPlace, functionName, functionPath
+from ...Processing.Loading import functionName
 from ...Processing.Messages import Computed, Load, Loaded, Pause, Prepared, Process, Raised, Refused, SetParameters
 from ...Processing.OtherPython import checkPython
 from ...Processing.Runner import LOAD_TIME
 from ..Source import Arrival, Values
 from . import ProcessorSettings, jsonObject
-from .Failures import LOST, RELOAD, SLOW, STARTING, Failures, Skips
+from .Failures import LOST, RELOAD, SLOW, STARTING, Failures, Skips, reasonOfEnd, remedyOfEnd, tookTooLong
 from .FunctionProcess import FunctionProcess
 
 _ = textsOf(__file__)
@@ -45,8 +45,6 @@ DEATHS = 3
 """Ends of the process during one frame, after which the frame is passed over."""
 MOST_DEATHS = 12
 """Ends of the process in a row without a processed frame, after which it is not restarted."""
-LONGER, LONGEST = 6, 86400.0
-"""Times the limit, and at most so many seconds, that are offered for a call that took too long."""
 MARGIN = 2.0
 """Seconds after the limit until the process is killed from outside; it ends itself at the limit."""
 MOST_RESULTS = 2
@@ -441,8 +439,9 @@ class Processor:
             if self.problem or self._closing:
                 return
             self._deaths += 1
-            self.stalled = self.stalled or _tookTooLong(process)
-            reason, remedy = self._reason(process), self._remedy(process)
+            self.stalled = self.stalled or tookTooLong(process)
+            inSetup = self._isFirst or not self._loaded
+            reason, remedy = reasonOfEnd(process, self._settings, inSetup), remedyOfEnd(process, self._settings.limit)
             work = self._current
             if work:
                 work.deaths += 1
@@ -488,26 +487,6 @@ class Processor:
             self.counts.failed += 1
             self._report(self._failures.add(work.header.number, reason, time.monotonic(), remedy))
             work.release()
-
-    def _reason(self, process: FunctionProcess) -> str:
-        trace, path = process.trace, functionPath(self._settings.function)
-        place = crashPlace(trace, path)
-        if _tookTooLong(process):
-            text = _("It took longer than {seconds} s ({place}).") if place else _("It took longer than {seconds} s.")
-            inSetup = self._isFirst or not self._loaded
-            seconds = max(LOAD_TIME, self._settings.limit) if inSetup else self._settings.limit
-            return text.format(seconds=f"{seconds:g}", place=place)
-        fatal = next((line for line in trace.splitlines() if line.startswith(("Fatal", "Windows fatal"))), "")
-        last = fatal or (trace.splitlines()[-1] if trace else "")
-        text = _("Exit code {code} ({place}).") if place else _("Exit code {code}.")
-        return joined(text.format(code=process.exitCode, place=place), last)
-
-    def _remedy(self, process: FunctionProcess) -> Remedy:
-        """Return the offer that may keep the next process from ending like this one."""
-        seconds = min(round(LONGER * self._settings.limit, 1), LONGEST)
-        if not _tookTooLong(process) or seconds <= self._settings.limit:
-            return RELOAD
-        return Remedy(_("Allow {seconds} s").format(seconds=f"{seconds:g}"), {"limit": seconds})
 
     # ---- results
 
@@ -596,7 +575,3 @@ class Processor:
         text = _("{function}: {processed} of {stream} processed.")
         count = counted(self.counts.processed, _("image"), _("images"))
         return text.format(function=self.name, processed=count, stream=self._settings.source)
-
-
-def _tookTooLong(process: FunctionProcess) -> bool:
-    return process.killed or "Timeout (" in process.trace
