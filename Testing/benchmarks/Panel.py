@@ -97,13 +97,12 @@ def _scanner() -> Iterator[int]:
         path = os.path.join(folder, "image.nii")
         nibabel.save(nibabel.Nifti1Image(np.arange(np.prod(SIZE), dtype=np.int16).reshape(SIZE), np.eye(4)), path)
         command = [sys.executable, SIMULATOR, "--listen", "0", "--fps", str(IMAGES), "--loop", "--input", path]
-        process = subprocess.Popen([*command, "--until-input-ends"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout
         try:
             yield int(process.stdout.readline().split()[-1])
         finally:
-            process.stdin.close()
+            process.terminate()
             process.wait()
             process.stdout.close()
 

@@ -88,11 +88,12 @@ def _stream(logic: Any, folder: str) -> dict[str, Any]:
 @contextmanager
 def _scanner(folder: str, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     log = os.path.join(folder, f"{name}.jsonl")
-    command = [sys.executable, SIMULATOR, *arguments, "--log", log, "--until-input-ends"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    command = [sys.executable, SIMULATOR, *arguments, "--log", log]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         yield process
     finally:
+        process.terminate()
         process.communicate()
 
 
