@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Link.Ring import PAGE, SLOTS, Place, RingReader, RingWriter, ringPath
 from RealTimeImagingLib.Model.Errors import RingError
@@ -178,20 +178,24 @@ sharing = st.lists(
 
 @examples(1.5)
 @given(sharing)
+@example([("put", 0), ("release", 0), ("subscribe", 0), ("share", 0), ("put", 0)])
 def test_subscribers_take_no_slots_from_slicer_and_keep_what_they_hold(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("ring")
     writer, reader = RingWriter([str(folder)], "ring"), RingReader([str(folder)], "ring")
     shown, decoded, quotas, shared = {}, [], [], {}  # decoded: [memory, frame, generation]; shared: (quota, key): ...
-    newest, slotBytes = -1, 0
 
     def taken(generation):
         """The slots of a generation that are on their way to Slicer, or are a decoder's."""
+        slotBytes = writer._generations[generation].slotBytes
         addresses = {memory.__array_interface__["data"][0] for memory, _, of in decoded if of == generation}
         start = writer._generations[generation].address
         return {slot for of, slot in shown if of == generation} | {(one - start) // slotBytes for one in addresses}
 
     for number, (kind, what) in enumerate(steps):
         frame = pixels(number, COUNTS[what % len(COUNTS)])
+        # Each kind of request can begin a generation, for a larger frame or for a subscriber.
+        newest = writer._newest
+        slotBytes = writer._generations[newest].slotBytes if newest >= 0 else 0
         if kind == "put":
             given = frame
             if what % 2 and decoded:
@@ -207,7 +211,6 @@ def test_subscribers_take_no_slots_from_slicer_and_keep_what_they_hold(tmp_path_
                 assert full or given.nbytes > slotBytes
             else:
                 shown[place.key] = place, frame, given.__array_interface__["data"][0]
-                newest, slotBytes = place.generation, place.slotBytes
             del given
         elif kind == "decode":
             memory = writer.getBuffer(frame.nbytes)
