@@ -92,7 +92,11 @@ def test_recordedAndReplayed(slicer, logic, send, tmp_path, noErrors):
     assert all(len(one.values["values"]) == 5 and one.deviceTime for one in breath)
     assert any(one.device == "MRD header" for one in messages)
     replayed = []
-    logic.addFrameCallback(lambda frame: replayed.append((checksum(frame.pixels), frame.deviceTime is not None)))
+
+    def keep(frame):
+        replayed.append((checksum(frame.pixels), frame.deviceTime is not None))
+
+    logic.addFrameCallback(keep, every=True)
     logic.start(ReplaySettings(str(header), pace="rate", rate=5.0))
     until(lambda: len(replayed) == 5, 30)
     assert replayed == [(one, True) for one in sent()]
