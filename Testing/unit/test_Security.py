@@ -65,33 +65,37 @@ from unit.test_DICOM import FRAMES, made
 
 LIBRARY = Path(RealTimeImagingLib.__file__).parent
 PAGE = (LIBRARY.parents[1] / "SECURITY.md").read_text(encoding="utf-8")
-NODES = {
-    path.relative_to(LIBRARY).as_posix(): [
-        node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, (ast.Call, ast.Compare))
-    ]
-    for path in LIBRARY.rglob("*.py")
-}
-"""Calls and comparisons of each module of the library."""
 SERVERS = ("http", "dicom", "mrd", "openigtlink")
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows: the rights of the profile are inherited")
 
 
 @functools.cache
+def nodes():
+    """Calls and comparisons of each module of the library."""
+    return {
+        path.relative_to(LIBRARY).as_posix(): [
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, (ast.Call, ast.Compare))
+        ]
+        for path in LIBRARY.rglob("*.py")
+    }
+
+
+@functools.cache
 def calls(path):
     """Names of all that a module calls, such as "os.system"."""
-    return {ast.unparse(node.func) for node in NODES[path] if isinstance(node, ast.Call)}
+    return {ast.unparse(node.func) for node in nodes()[path] if isinstance(node, ast.Call)}
 
 
 def callsOf(name):
     """All calls of a function in the library, with the module."""
     return [
         (path, node)
-        for path in NODES
+        for path in nodes()
         if any(one.rpartition(".")[2] == name for one in calls(path))
-        for node in NODES[path]
+        for node in nodes()[path]
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name
     ]
 
@@ -120,7 +124,7 @@ def test_each_promise_has_a_test():
 
 def test_nothing_listens_before_start():
     listening = re.compile(r"(^|\.)(create_server|listen|listenOn|bind|serve_forever)$")
-    found = {path for path in NODES if any(map(listening.search, calls(path)))}
+    found = {path for path in nodes() if any(map(listening.search, calls(path)))}
     # The connector tries whether a port is free, and never listens.
     inSlicer = {path for path in found if path.split("/")[0] in ("Host", "Scene", "Panel", "Logic.py")}
     assert inSlicer == {"Host/Connector.py"}
@@ -210,7 +214,7 @@ def test_tokens_are_random_and_compared_in_constant_time(tmp_path):
     assert all(len(token) * 6 >= 144 for token in tokens)
     for path in ("Sources/HTTP/Source.py", "Worker/Publisher.py"):
         assert "hmac.compare_digest" in calls(path)
-        compared = [ast.unparse(node) for node in NODES[path] if isinstance(node, ast.Compare)]
+        compared = [ast.unparse(node) for node in nodes()[path] if isinstance(node, ast.Compare)]
         assert not any("token" in one for one in compared)
 
 
@@ -439,8 +443,8 @@ def test_nothing_received_is_executed(tmp_path):
         r"eval|exec|compile|__import__|execfile|(pickle|cPickle|marshal|shelve|dill|joblib|yaml)\..*|os\.(system|popen)|"
         r"np\.load|numpy\.load|subprocess\.(getoutput|getstatusoutput)"
     )
-    assert {(path, name) for path in NODES for name in calls(path) if forbidden.fullmatch(name)} == set()
-    keywords = [word for nodes in NODES.values() for node in nodes for word in getattr(node, "keywords", ())]
+    assert {(path, name) for path in nodes() for name in calls(path) if forbidden.fullmatch(name)} == set()
+    keywords = [word for found in nodes().values() for node in found for word in getattr(node, "keywords", ())]
     risky = [word for word in keywords if word.arg in ("shell", "allow_pickle")]
     assert [ast.unparse(word) for word in risky if ast.unparse(word.value) != "False"] == []
     np.save(tmp_path / "a.npy", np.array([{}]), allow_pickle=True)
@@ -479,7 +483,7 @@ def test_a_processing_function_is_your_own_code():
 
 
 def test_packages_are_asked_for():
-    installing = {path for path in NODES if any("pip_" in name for name in calls(path))}
+    installing = {path for path in nodes() if any("pip_" in name for name in calls(path))}
     assert installing <= {"Host/Installing.py"}
     assert "_agreed" in calls("Host/Installing.py")
     requirements = [node.args[1].value for _path, node in callsOf("Package") if len(node.args) > 1]

@@ -75,14 +75,14 @@ def still(time):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (sweep(lambda time: waterTank(depth(time), np.random.default_rng(1)), seconds=2.0), "are too few"),
-        (sweep(still, position=lambda times: 0 * times), "Move it up and down"),
-        (sweep(still), "does not match"),
+        ({"make": lambda time: waterTank(depth(time), np.random.default_rng(1)), "seconds": 2.0}, "are too few"),
+        ({"make": still, "position": lambda times: 0 * times}, "Move it up and down"),
+        ({"make": still}, "does not match"),
     ],
 )
 def test_a_sweep_that_cannot_give_an_offset_is_refused_with_a_reason(values, words):
     with pytest.raises(ControlError, match=words):
-        estimateOffset(*values)
+        estimateOffset(*sweep(**values))
 
 
 def test_images_and_poses_of_other_times_are_refused():
