@@ -48,11 +48,10 @@ def inputs():
     from pydicom.data import get_testdata_file
 
     beside = ["--record", "--process", "made.py"]
-    yield pytest.param(None, ["--mode", "grow"], id="growing")
     yield pytest.param(nibabel.__path__[0] + "/tests/data/functional.nii", ["--mode", "burst"], id="nifti-4d")
     cine = str(get_testdata_file("examples_ybr_color.dcm"))
     yield pytest.param(cine, [], id="dicom-cine")
-    yield pytest.param(None, beside, id="recorded")
+    yield pytest.param(None, ["--mode", "grow", *beside], id="growing-and-recorded")
     yield pytest.param(cine, ["--source", "replay", *beside], id="replayed-and-recorded")
     yield pytest.param(None, ["--source", "openigtlink", *beside], id="openigtlink")
     yield pytest.param(None, ["--source", "tracked", "--record"], id="tracked")
