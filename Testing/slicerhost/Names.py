@@ -10,6 +10,8 @@ from PySide6 import QtCore
 _REFUSED: dict[str, list[str]] = json.loads((Path(__file__).parent / "NotInPythonQt.json").read_text())
 _propertyNames: dict[type, frozenset[str]] = {}
 _refusedNames: dict[type, frozenset[str]] = {}
+_publicClasses: dict[type, type] = {}
+_replacements: dict[tuple[int, type, str], Callable[..., Any] | None] = {}
 
 # (PySide6 class name, method) -> what stands in for it; filled by the files that know a class's quirks.
 replacedMethods: dict[tuple[str, str], Callable[..., Any]] = {}
@@ -29,10 +31,12 @@ def refusedNames(cls: type) -> frozenset[str]:
 
 
 def replaced(table: dict[tuple[str, str], Callable[..., Any]], cls: type, name: str) -> Callable[..., Any] | None:
-    for base in cls.__mro__:
-        if (base.__name__, name) in table:
-            return table[base.__name__, name]
-    return None
+    """What stands in for a method of a class; None for the method itself. The tables are filled before the first call."""
+    key = id(table), cls, name
+    if key not in _replacements:
+        found = (table[base.__name__, name] for base in cls.__mro__ if (base.__name__, name) in table)
+        _replacements[key] = next(found, None)
+    return _replacements[key]
 
 
 def propertyNames(qObject: QtCore.QObject) -> frozenset[str]:
@@ -69,7 +73,9 @@ def nativeClass(cls: type) -> type:
 
 def publicClass(cls: type) -> type:
     """The class of PySide6 behind any class; its own look-up knows methods that are static as well."""
-    return next(k for k in cls.__mro__ if k.__module__.startswith("PySide6"))
+    if cls not in _publicClasses:
+        _publicClasses[cls] = next(k for k in cls.__mro__ if k.__module__.startswith("PySide6"))
+    return _publicClasses[cls]
 
 
 def converted(prop: QtCore.QMetaProperty, value: Any) -> Any:

@@ -5,6 +5,7 @@ arguments; an unknown attribute can be neither read nor set; lists come back as 
 Where PythonQt prints and goes on, or stores nonsense, this host raises.
 """
 
+import itertools
 import sys
 import types
 import weakref
@@ -30,6 +31,7 @@ from .Names import (
 )
 
 _hosts: dict[type, type] = {}
+_pythonBases: dict[type, tuple[type, ...]] = {}
 
 # What user code made through `qt`, for the search for leftovers.
 made: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -153,9 +155,7 @@ class ObjectRules:
         if name[:2] == "__":
             return super().__getattribute__(name)
         cls = type(self)
-        for base in cls.__mro__:  # a Python subclass's own attributes come first
-            if isNative(base):
-                break
+        for base in pythonBases(cls):  # a Python subclass's own attributes come first
             if name in base.__dict__:
                 declared = base.__dict__[name]
                 if isStandIn(base) and isinstance(declared, types.FunctionType) and name in propertyNames(self):
@@ -193,6 +193,13 @@ class ValueRules:
         if isinstance(value, (types.BuiltinMethodType, types.MethodType)):
             return QtSlot(value) if not isinstance(getattr(value, "__func__", None), types.FunctionType) else value
         return Enums.fromNative(value)
+
+
+def pythonBases(cls: type) -> tuple[type, ...]:
+    """The Python classes above a host class of C++: the first of its bases."""
+    if cls not in _pythonBases:
+        _pythonBases[cls] = tuple(itertools.takewhile(lambda base: not isNative(base), cls.__mro__))
+    return _pythonBases[cls]
 
 
 def readAttribute(qObject: Any, name: str, shown: Any) -> Any:

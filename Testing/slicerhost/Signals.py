@@ -1,5 +1,6 @@
 """PythonQt's connect and disconnect on PySide6's signals."""
 
+import functools
 import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -125,8 +126,13 @@ def _withArity(deliver: Callable[..., None], signature: str) -> Callable[..., No
     for character in inside:
         depth += {"<": 1, ">": -1}.get(character, 0)
         count += character == "," and depth == 0
+    return _makerOf(count)(deliver)
+
+
+@functools.cache
+def _makerOf(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     names = ", ".join(f"a{i}" for i in range(count))
-    made: Callable[..., None] = eval(f"lambda {names}: deliver({names})", {"deliver": deliver})
+    made: Callable[[Callable[..., None]], Callable[..., None]] = eval(f"lambda deliver: lambda {names}: deliver({names})")
     return made
 
 
