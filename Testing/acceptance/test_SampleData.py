@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 
 import numpy as np
@@ -44,6 +45,8 @@ def test_theDataSetsAreRegisteredOnce(slicer, offered):
     assert [one.sampleName for one in slicer.modules.sampleDataSources[category]] == ["MRPhantom", "MRPhantomDICOM"]
     for source in offered.values():
         assert source.uris[0].startswith("file://")
+        archive = MODULE.parent / "Resources" / "SampleData" / source.fileNames[0]
+        assert source.checksums == [f"SHA256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"]
         assert source.thumbnailFileName.endswith("MRPhantom.png")
 
 

@@ -5,7 +5,6 @@ Origin and licence of the data: ``Resources/SampleData/README.md``.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,11 @@ from ..Sources.Folder import FolderSettings
 
 MODULE = "RealTimeImaging"
 RESOURCES = Path(__file__).parents[2] / "Resources"
-SAMPLES = ("MRPhantom", "MRPhantomDICOM")
-"""Names of the data sets; each is a ZIP archive in Resources/SampleData."""
+SAMPLES = {
+    "MRPhantom": "875c635f30a735ee3d1fd1ec4c3cc1d335fde6599d5d36769a1ed69a864e7c2c",
+    "MRPhantomDICOM": "652c9ce62a273e2e782175587b71c42369be1c1fc319e7589dd4569d411c3692",
+}
+"""SHA-256 of the ZIP archive in Resources/SampleData, by the name of the data set. Sample Data refuses another file."""
 
 
 def registerSamples() -> None:
@@ -28,7 +30,7 @@ def registerSamples() -> None:
     """
     import SampleData
 
-    for name in SAMPLES:
+    for name, digest in SAMPLES.items():
         file = RESOURCES / "SampleData" / f"{MODULE}-{name}.zip"
         SampleData.SampleDataLogic.registerCustomSampleDataSource(
             category=_("Real-Time Imaging"),
@@ -36,7 +38,7 @@ def registerSamples() -> None:
             uris=file.as_uri(),
             fileNames=file.name,
             loadFileTypes="ZipFile",
-            checksums=f"SHA256:{hashlib.sha256(file.read_bytes()).hexdigest()}",
+            checksums=f"SHA256:{digest}",
             thumbnailFileName=os.fspath(RESOURCES / "Icons" / "MRPhantom.png"),
             customDownloader=openSample,
         )
