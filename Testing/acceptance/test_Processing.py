@@ -183,8 +183,8 @@ def test_aFunctionThatFinishesItsImagesCanBeStopped(logic, tmp_path, noErrors):
     assert counts(processor) == (20, 0, 20, 0, 0)
 
 
-def test_aFileIsDescribedWhateverItDoes(logic, tmp_path, noErrors):
-    """It may end or print; the program that is to load it may be no Python."""
+def test_aFileIsDescribedWhateverItDoes(logic, tmp_path, noErrors, monkeypatch):
+    """It may end or print; the program that is to load it may be no Python. Arguments hold no environment."""
     found = []
 
     def described(code, python=""):
@@ -202,9 +202,16 @@ def test_aFileIsDescribedWhateverItDoes(logic, tmp_path, noErrors):
     assert described("assert sys.stdin.read() == ''\n" + fine)[0]["title"] == "made"
     if os.name == "posix":
         assert described(fine, "sh")[1] == f"made cannot be used: {shutil.which('sh')} is no Python."
-        other = tmp_path / "python"
-        other.symlink_to(sys.executable)
-        assert described(fine, str(other))[0]["title"] == "made"
+        monkeypatch.setenv("PYTHONPATH", "/private")
+        other, arguments = tmp_path / "python", tmp_path / "arguments"
+        other.write_text(f'#!/bin/sh\ncat /proc/$PPID/cmdline >> {arguments} 2>&-\nexec {sys.executable} "$@"\n')
+        other.chmod(0o700)
+        given = "assert os.environ['PYTHONPATH'] == '/private' and 'private' not in str(sys.orig_argv)\n"
+        assert described(given + fine, str(other))[0]["title"] == "made"
+        if sys.platform == "linux":
+            text = arguments.read_text()
+            assert text.count("description") == 2
+            assert "private" not in text
         path = functionFile(tmp_path, "open(__file__ + '.pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
         look = logic.processing.describe(path, str(other), lambda *answer: None)
         pid = Path(path + ".pid")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import qt
 
 from ..Link.Messages import Done, Failed, Receivers
 from ..Model.Text import joined, textFromJSON, textsOf
+from ..Processing.Description import Interpreter
 from ..Processing.Loading import functionName
 from .ChildProcess import ChildProcess
 
@@ -53,7 +53,8 @@ class FunctionDescription:
         :param environment: how the environment of that Python differs.
         :raises AcquisitionError: no Python is found.
         """
-        self._child.start(self._function, python, json.dumps(environment))
+        self._child.start(self._function)
+        self._child.send(Interpreter(python, environment))
         self._killer.connect("timeout()", self._child.kill)
         self._later.connect("timeout()", self._deliver)
         self._killer.start(LIMIT)

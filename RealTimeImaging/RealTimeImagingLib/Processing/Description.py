@@ -1,6 +1,7 @@
 """What a function declares for a form, as JSON; also the program of the process that loads a function to describe it.
 
-The process is started with the function, another Python or an empty text, and that Python's environment.
+The process is started with the function. The first line of standard input is an :class:`Interpreter` as JSON: other
+users see the arguments of a process, and a variable of the environment may be a password.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, cast, get_args, get_origin
 
-from ..Link.Lines import LONGEST_SILENCE, openLines
+from ..Link.Lines import LONGEST_SILENCE, openLines, readLines
 from ..Link.Messages import Done, Failed, encode
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Files import reasonOf
@@ -30,6 +31,22 @@ TYPES: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str}
 OTHER = "other"
 """Argument of the process of another Python, whose packages are its own."""
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Link", "Program.py")
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpreter:
+    """The Python of a function.
+
+    :param python: path or name of another Python; empty for Slicer's.
+    :param environment: how the environment of that Python differs; None removes a variable.
+    """
+
+    python: str
+    environment: Mapping[str, str | None]
+
+    def toJSON(self) -> dict[str, Any]:
+        """Return the first line of the process."""
+        return dataclasses.asdict(self)
 
 
 def describe(function: str) -> dict[str, Any]:
@@ -68,10 +85,14 @@ def parametersClass(description: Mapping[str, Any]) -> type[DescribedSettings]:
 
 def main() -> int:
     """Report the description of a function, or why there is none."""
-    function, python, environment = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-    isOther = sys.argv[4:] == [OTHER]
-    if python:
-        return _describeIn(python, function, environment)
+    function, isOther = sys.argv[1], sys.argv[2:] == [OTHER]
+    if not isOther:
+        line = next(readLines(0), None)
+        if line is None:
+            return 0
+        interpreter = Interpreter(**json.loads(line))
+        if interpreter.python:
+            return _describeIn(interpreter, function)
     writer, lines = openLines()
     threading.Thread(target=_endAfter, args=(lines,), daemon=True).start()
     answer: Done | Failed
@@ -87,11 +108,12 @@ def main() -> int:
     return 0
 
 
-def _describeIn(python: str, function: str, environment: Mapping[str, str | None]) -> int:
+def _describeIn(interpreter: Interpreter, function: str) -> int:
     """Let another Python describe a function; return the exit code."""
+    python, environment = interpreter.python, interpreter.environment
     try:
         python = pythonPath(python)
-        command = [python, "-u", PROGRAM, "description", function, "", "{}", OTHER]
+        command = [python, "-u", PROGRAM, "description", function, OTHER]
         checkPython(python, environment)
         if os.name == "posix":
             # In place of this process, so that both end together.
