@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -17,7 +16,7 @@ import qt
 
 from ..Link.Lines import LineSplitter
 from ..Link.Messages import LogReport, Message, Outcome, ProcessID, Receivers, decode, encode, trace
-from ..Link.WorkFolders import removeWorkFolders
+from ..Link.WorkFolders import kill, removeWorkFolders
 from ..Model.Errors import AcquisitionError
 from ..Model.Text import joined, textsOf
 
@@ -168,11 +167,8 @@ class ChildProcess:
 
     def _killChild(self) -> None:
         if self.pid:
-            try:
-                # The launcher's child may outlive it.
-                os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-            except OSError:
-                pass
+            # The launcher's child may outlive it.
+            kill(self.pid)
 
     def _read(self) -> None:
         if self.ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -117,6 +118,17 @@ def readHolder(folder: str) -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def kill(pid: int) -> None:
+    """End a process by force; do nothing when it has ended."""
+    try:
+        if sys.platform == "win32":
+            os.kill(pid, signal.SIGTERM)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
 
 
 def alive(pid: int) -> bool:

@@ -14,6 +14,7 @@ from typing import IO, cast
 
 from ...Link.Lines import LineWriter, readLines
 from ...Link.Messages import LogReport, Message, ProcessID
+from ...Link.WorkFolders import kill
 from ...Model.Errors import LinkError
 from ...Model.Frame import Pixels
 from ...Processing.Messages import decodeFromFunction
@@ -114,11 +115,8 @@ class FunctionProcess:
     def _kill(self) -> None:
         self._killGroup()
         if self.pid and self.pid != self._process.pid:
-            try:
-                # A launcher's child may outlive it.
-                os.kill(self.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-            except OSError:
-                pass
+            # A launcher's child may outlive it.
+            kill(self.pid)
         self._process.kill()
 
     def _killGroup(self) -> None:
