@@ -209,7 +209,8 @@ def _read(source: Source, target: memoryview) -> None:
 
 def _readInto(handle: int, target: memoryview, offset: int) -> int:
     if hasattr(os, "preadv"):
-        return os.preadv(handle, [target], offset)
+        count: int = os.preadv(handle, [target], offset)
+        return count
     os.lseek(handle, offset, os.SEEK_SET)
     data = os.read(handle, len(target))
     target[: len(data)] = data

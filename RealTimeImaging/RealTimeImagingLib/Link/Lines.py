@@ -50,11 +50,7 @@ class LineWriter:
         self._descriptor = descriptor
         self._lines: deque[bytes] = deque()
         self._changed = threading.Condition()
-        self._poll: select.poll | None = None
-        """Tells whether a pipe takes a line without a wait; None where the system does not know."""
-        if sys.platform != "win32" and descriptor >= 0:
-            self._poll, self._ready = select.poll(), [(descriptor, select.POLLOUT)]
-            self._poll.register(descriptor, select.POLLOUT)
+        self._takes = _pipeTakes(descriptor)
         self._closing = self._writing = False
         self._lost = 0
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
@@ -86,7 +82,7 @@ class LineWriter:
 
         The thread that writes the rest would have to be woken for each line, which takes longer.
         """
-        if self._poll is None or len(line) > select.PIPE_BUF or self._poll.poll(0) != self._ready:
+        if not self._takes(len(line)):
             return line
         try:
             return line[self.write(line) :]
@@ -148,6 +144,15 @@ class LineWriter:
                     data = data[self.write(data) :]
                 except OSError:
                     return  # the reader is gone; the end of input follows and ends the process
+
+
+def _pipeTakes(descriptor: int) -> Callable[[int], bool]:
+    """Return a function that tells whether a pipe takes so many bytes without a wait; False where nobody knows."""
+    if sys.platform == "win32" or descriptor < 0:
+        return lambda count: False
+    poll, ready = select.poll(), [(descriptor, select.POLLOUT)]
+    poll.register(descriptor, select.POLLOUT)
+    return lambda count: count <= select.PIPE_BUF and poll.poll(0) == ready
 
 
 class DirectWriter(LineWriter):

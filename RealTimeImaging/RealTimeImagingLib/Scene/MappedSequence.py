@@ -32,18 +32,19 @@ def mapPrivately(path: str, size: int, offset: int = 0) -> Any:
     """
     with open(path, "rb") as file:
         if sys.platform != "win32" and size > 0:
-            return _mapWithoutFile(file.fileno(), size, offset)
+            flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE
+            return _mapWithoutFile(file.fileno(), size, offset, flags)
         return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY, offset=offset)
 
 
-def _mapWithoutFile(handle: int, size: int, offset: int) -> Any:
+def _mapWithoutFile(handle: int, size: int, offset: int, flags: tuple[int, int]) -> Any:
     if os.fstat(handle).st_size < offset + size:
         raise OSError(errno.EINVAL, "it is shorter than its header declares")
     library = ctypes.CDLL(None, use_errno=True)
     library.mmap.restype = ctypes.c_void_p
     library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
     library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    address = library.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, handle, offset)
+    address = library.mmap(None, size, *flags, handle, offset)
     if address in (None, ctypes.c_void_p(-1).value):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

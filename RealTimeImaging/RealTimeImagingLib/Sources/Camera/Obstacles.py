@@ -111,13 +111,13 @@ def _otherCamera() -> Remedy | None:
 
 
 def _groupOf(path: str) -> str:
-    import grp
-
     number = os.stat(path).st_gid
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
+    if sys.platform != "win32":
+        import grp
+
+        with contextlib.suppress(KeyError):
+            return grp.getgrgid(number).gr_name
+    return str(number)
 
 
 def _programsWith(path: str) -> list[str]:

@@ -40,7 +40,7 @@ def isOpenOnMacOS(path: str) -> bool | None:
         return None
     if hasWriter(library, path, status):
         return True
-    return False if status.st_uid == os.getuid() else None
+    return False if sys.platform != "win32" and status.st_uid == os.getuid() else None
 
 
 @functools.cache
