@@ -33,6 +33,9 @@ class Peer(Protocol):
     def flush(self, now: float) -> None:
         """Send more of the waiting bytes."""
 
+    def close(self) -> object:
+        """Close the socket."""
+
 
 AnyPeer = TypeVar("AnyPeer", bound=Peer)
 
@@ -113,14 +116,16 @@ class SocketLoop(Generic[AnyPeer]):
                 peer.flush(self._clock())
 
     def wake(self) -> None:
-        """Make ready() return, from any thread."""
+        """End the wait of ready(), from any thread."""
         try:
             self._waking.send(b"w")
         except (BlockingIOError, OSError):
             pass  # a wake-up byte is waiting already, or the socket is closed
 
     def close(self) -> None:
-        """Close the endpoint; the owner has closed the peers."""
+        """Close all connections and the endpoint."""
+        for peer in self.connected:
+            peer.close()
         self.connected.clear()
         self.endpoint.close()
         self._selector.close()

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ...Model.Event import Event, Remedy
+from ...Model.Event import Event
 from ...Model.Text import textsOf
 from ..Endpoints import Endpoint
 from ..SocketLoop import READ, WRITE, SocketLoop, brokenBy
@@ -167,7 +167,7 @@ class Connection:
         return self.receiver.finish()
 
 
-class Connections:
+class Connections(SocketLoop[Connection]):
     """Peers of a server, or the one peer of a client.
 
     :param endpoint: listener or connector.
@@ -183,28 +183,17 @@ class Connections:
         sizeLimit: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sizeLimit, self._clock = sizeLimit, clock
+        self._sizeLimit = sizeLimit
 
         def makePeer(link: socket.socket, name: str, now: float) -> Connection:
             return Connection(link, name, receiver(), now)
 
-        self._loop = SocketLoop(endpoint, makePeer, MOST, clock)
-        self.connected = self._loop.connected
+        super().__init__(endpoint, makePeer, MOST, clock)
 
     @property
     def status(self) -> str:
         """State of the endpoint in words."""
-        return self._loop.endpoint.status
-
-    @property
-    def listening(self) -> bool:
-        """True while peers can connect to this computer."""
-        return self._loop.listening
-
-    @property
-    def remedy(self) -> Remedy | None:
-        """Other settings with which a peer could connect, None while one is connected."""
-        return self._loop.remedy
+        return self.endpoint.status
 
     def step(self, seconds: float) -> Iterator[tuple[Connection, Message | None] | Event]:
         """Yield messages and events; block at most ``seconds``. Exhaust the iterator.
@@ -212,29 +201,15 @@ class Connections:
         The message None is the last of a connection: it is closed.
         """
         now = self._clock()
-        yield from self._loop.open(now)
+        yield from self.open(now)
         for connection in self.connected:
-            self._loop.watch(connection, not connection.paused)
-        for item in self._loop.ready(min(seconds, self._longestWait(now))):
+            self.watch(connection, not connection.paused)
+        for item in self.ready(min(seconds, self._longestWait(now))):
             if isinstance(item, Event):
                 yield item
             else:
                 yield from self._serve(*item)
-        yield from self._watch(self._clock())
-
-    def flush(self, seconds: float) -> None:
-        """Wait until everything is sent, at most ``seconds``."""
-        self._loop.flush(seconds)
-
-    def wake(self) -> None:
-        """Make step() return, from any thread."""
-        self._loop.wake()
-
-    def close(self) -> None:
-        """Close all connections and the endpoint."""
-        for one in self.connected:
-            one.close()
-        self._loop.close()
+        yield from self._check(self._clock())
 
     def _serve(self, one: Connection, mask: int, now: float) -> Iterator[tuple[Connection, Message | None] | Event]:
         if mask & WRITE:
@@ -249,7 +224,7 @@ class Connections:
                     held=held, limit=self._sizeLimit
                 )
 
-    def _watch(self, now: float) -> Iterator[tuple[Connection, Message | None] | Event]:
+    def _check(self, now: float) -> Iterator[tuple[Connection, Message | None] | Event]:
         for one in list(self.connected):
             wasDeaf = one.deaf
             if one.paused:
@@ -266,7 +241,7 @@ class Connections:
                 yield from self._disconnect(one, now)
 
     def _disconnect(self, one: Connection, now: float) -> Iterator[tuple[Connection, Message | None] | Event]:
-        self._loop.drop(one, now)
+        self.drop(one, now)
         if problem := one.close():
             yield one, problem
         yield one, None
@@ -275,7 +250,7 @@ class Connections:
             yield Event("disconnected", text, "warning", one.name)
 
     def _longestWait(self, now: float) -> float:
-        waits = [self._loop.endpoint.due - now]
+        waits = [self.endpoint.due - now]
         for one in self.connected:
             if one.lost:
                 waits.append(0.0)

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from ...Model.Event import Event, Remedy
+from ...Model.Event import Event
 from ...Model.Text import joined, textsOf
 from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
@@ -133,7 +133,7 @@ STALLED = 10.0
 """Seconds after which a peer that stopped in the middle of a message is disconnected."""
 
 
-class Peers:
+class Peers(SocketLoop[Peer]):
     """Peers of a server, or the one peer of a client.
 
     :param endpoint: listener or connector.
@@ -151,70 +151,45 @@ class Peers:
         clock: Callable[[], float] = time.monotonic,
         unread: float = 0.0,
     ) -> None:
-        self._silentAfter, self._clock = silentAfter, clock
+        self._silentAfter = silentAfter
 
         def makePeer(link: socket.socket, name: str, now: float) -> Peer:
             return Peer(link, name, receiver(), now, unread)
 
-        self._loop = SocketLoop(endpoint, makePeer, MOST, clock)
-        self.connected = self._loop.connected
+        super().__init__(endpoint, makePeer, MOST, clock)
 
     @property
     def status(self) -> str:
         """Connected peers, or the state of the endpoint, in words."""
         if not self.connected:
-            return self._loop.endpoint.status
+            return self.endpoint.status
         status = _("Connected to {names}.").format(names=_list([peer.name for peer in self.connected]))
         silent = [peer.name for peer in self.connected if peer.silent]
         return joined(status, _("Nothing arrives from {names}.").format(names=_list(silent)) if silent else "")
 
-    @property
-    def listening(self) -> bool:
-        """True while peers can connect to this computer."""
-        return self._loop.listening
-
-    @property
-    def remedy(self) -> Remedy | None:
-        """Other settings with which a peer could connect, None while one is connected."""
-        return self._loop.remedy
-
     def step(self, seconds: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         """Yield messages, problems and events; block at most ``seconds``. Exhaust the iterator."""
         now = self._clock()
-        yield from self._loop.open(now)
-        for item in self._loop.ready(min(seconds, self._longestWait(now))):
+        yield from self.open(now)
+        for item in self.ready(min(seconds, self._longestWait(now))):
             if isinstance(item, Event):
                 yield item
             else:
                 yield from self._serve(*item)
-        yield from self._watch(self._clock())
+        yield from self._check(self._clock())
 
     def send(self, buffers: Sequence[Buffer], to: Sequence[Peer] | None = None) -> int:
         """Send a message to all peers, or to some; return their number."""
         peers = [peer for peer in self.connected if not peer.lost and (to is None or peer in to)]
         for peer in peers:
             peer.send(buffers)
-            self._loop.watch(peer)
+            self.watch(peer)
         return len(peers)
-
-    def flush(self, seconds: float) -> None:
-        """Wait until everything is sent, at most ``seconds``."""
-        self._loop.flush(seconds)
-
-    def wake(self) -> None:
-        """Make step() return, from any thread."""
-        self._loop.wake()
-
-    def close(self) -> None:
-        """Close all connections and the endpoint."""
-        for peer in self.connected:
-            peer.close()
-        self._loop.close()
 
     def _serve(self, peer: Peer, mask: int, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         if mask & WRITE:
             peer.flush()
-            self._loop.watch(peer)
+            self.watch(peer)
         if mask & READ:
             for item in peer.receive(now):
                 yield peer, item
@@ -223,7 +198,7 @@ class Peers:
                 peer.silent = False
                 yield Event("peer-back", _("{name} sends again.").format(name=peer.name), subject=peer.name)
 
-    def _watch(self, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
+    def _check(self, now: float) -> Iterator[tuple[Peer, Message | Problem] | Event]:
         for peer in list(self.connected):
             if now >= peer.giveBackAt:
                 # Lent memory is for images that arrive without a pause. Other streams wait for it.
@@ -247,7 +222,7 @@ class Peers:
                 yield Event("peer-silent", text, "warning", peer.name)
 
     def _disconnect(self, peer: Peer, now: float) -> Iterator[tuple[Peer, Problem] | Event]:
-        self._loop.drop(peer, now)
+        self.drop(peer, now)
         problem = peer.close()
         if problem:
             yield peer, problem
@@ -256,7 +231,7 @@ class Peers:
 
     def _longestWait(self, now: float) -> float:
         # A silent peer is reported in time although nothing else happens.
-        waits = [self._loop.endpoint.due - now]
+        waits = [self.endpoint.due - now]
         for peer in self.connected:
             if not peer.silent:
                 waits.append(peer.heard + self._silentAfter - now)
