@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -75,7 +76,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         VTKObservationMixin.__init__(self)
-        scene, sequencesLogic = slicer.mrmlScene, slicer.modules.sequences.logic()
+        scene = slicer.mrmlScene
         self.changed: Signal[[]] = Signal()
         """Emitted when a state, a count or the last event may have changed."""
         change = self.changed.emit
@@ -89,46 +90,28 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._drawingTurns = DrawingTurns(self.volumes.show, self.views.widgets)
         self._drawingTimes = DrawingTimes(self.views.windows, budget.drawn)
         self._session = Session(self._drawingTurns.show, nodes.show, self._callbacks, change, budget)
-        self._session.display.beforeShowing.connect(self._drawingTimes.look)
-        self.timing = Timing(
-            lambda: self._session.display.stageTimes, lambda name, columns: showColumns(scene, name, columns)
-        )
+        showTable = partial(showColumns, scene)
+        self.timing = Timing(lambda: self._session.display.stageTimes, showTable)
         """Times of the stages of the latest frames."""
-        self.signals = SignalPlots(
-            scene,
-            self._reportLimit,
-            lambda text: self.getParameterNode().SetParameter(LIMITS_PARAMETER, text),
-        )
+        self.signals = SignalPlots(scene, self._reportLimit, partial(self._setParameter, LIMITS_PARAMETER))
         """Values of each frame over time, and their plot nodes."""
         self._lost: dict[str, tuple[RunningSource | None, int]] = {}
         """Source of each stream, and the number of images that it had lost with the latest image."""
-        self._session.onStart.connect(self.signals.clear)
-        # Of each stream that ever was, a source with its process would stay.
-        self._session.onStart.connect(self._lost.clear)
-        self._session.watch.changed.connect(self._showStall)
-        self._session.display.onShown.connect(self._addSignals)
         self.broadcast = BroadcastControl(self._session, change)
         """Rebroadcast of live images over OpenIGTLink."""
         self._pushes = PushControl(self._session, self._callbacks, self._start)
         self._connectors = Connectors(self._start, self._pushes, self._callbacks.report)
         self.processing = ProcessingControl(
-            self._session,
-            self._callbacks,
-            self._start,
-            self.signals.add,
-            lambda name, columns: showColumns(scene, name, columns),
-            self.signals.columns,
+            self._session, self._callbacks, self._start, self.signals.add, showTable, self.signals.columns
         )
         """Functions that run beside the streams, each in a process of its own."""
         self._recordingViews = RecordingViews(
             scene, self.views, lambda stream: self.volumes.volume(stream).node, self._session.runningWith
         )
-        self.volumes.onShown.connect(self._recordingViews.takeBack)
         self.simulator = SimulatedScanners(self._start, self._callbacks.report)
         """Simulated scanners."""
         self.metadata = Metadata(
-            lambda: self._parameter(METADATA_PARAMETER),
-            lambda text: self.getParameterNode().SetParameter(METADATA_PARAMETER, text),
+            partial(self._parameter, METADATA_PARAMETER), partial(self._setParameter, METADATA_PARAMETER)
         )
         """Names and values that every recording and saved image carries; templates."""
         self.exports = ExportControl(self._callbacks, change, self.volumes.images, self.metadata.get)
@@ -136,7 +119,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.recording = RecordingControl(
             self._session,
             self._callbacks,
-            RecordedSequences(scene, sequencesLogic),
+            RecordedSequences(scene, slicer.modules.sequences.logic()),
             self._recordingViews,
             self.exports,
             self.metadata,
@@ -147,6 +130,20 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Device messages, the scan plane, commands."""
         self.conversion = ConversionControl(self._callbacks, change)
         """Conversion of DICOM folders to NRRD."""
+        self._lastStarted: object = None
+        self._connect()
+        for folder in sweep():
+            logging.info("Removed %s, left behind by a process that has ended", folder)
+
+    def _connect(self) -> None:
+        """Connect the signals of the parts, of the scene and of Slicer."""
+        self._session.onStart.connect(self.signals.clear)
+        # Of each stream that ever was, a source with its process would stay.
+        self._session.onStart.connect(self._lost.clear)
+        self._session.watch.changed.connect(self._showStall)
+        self._session.display.beforeShowing.connect(self._drawingTimes.look)
+        self._session.display.onShown.connect(self._addSignals)
+        self.volumes.onShown.connect(self._recordingViews.takeBack)
         for part in (
             self._pushes,
             self.recording,
@@ -156,12 +153,10 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             self.processing,
         ):
             self.changed.connect(part.update)
-        self._lastStarted: object = None
+        scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._sceneCloses)
         self.addObserver(scene, scene.EndImportEvent, self._sceneImported)
         slicer.app.connect("aboutToQuit()", self.close)
-        for folder in sweep():
-            logging.info("Removed %s, left behind by a process that has ended", folder)
 
     # ---- sources
 
@@ -178,7 +173,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         else:
             checkPackages((*kindOf(settings).packages, *settings.extraPackages))
             handle = self._start(settings)
-        self.getParameterNode().SetParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
+        self._setParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
         return handle
 
     def _start(self, settings: SourceSettings, images: object = None) -> RunningSource:
@@ -430,6 +425,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Return a parameter of the module in the scene, without making a parameter node."""
         node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
         return str(node.GetParameter(name)) if node else ""
+
+    def _setParameter(self, name: str, text: str) -> None:
+        self.getParameterNode().SetParameter(name, text)
 
     def _sceneCloses(self, caller: Any = None, event: Any = None) -> None:
         self.devices.forget()
