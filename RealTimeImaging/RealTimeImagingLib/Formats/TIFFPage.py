@@ -123,35 +123,12 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
         )
     dtype, bits = _typeOf(raw, samples)
     planes = samples if int(raw.planarconfig) == 2 else 1
-    wide, high = columns, min(rows, int(raw.rowsperstrip) or rows)
-    if raw.is_tiled:
-        wide, high = int(raw.tilewidth), int(raw.tilelength)
-    if wide < 1 or high < 1:
-        raise NotAnImageError(
-            _("The TIFF page declares tiles of {wide} x {high}.").format(wide=wide, high=high), "damaged"
-        )
-    for pixels, what in ((columns * rows * samples, "page"), (wide * high * (samples // planes), _("tile or strip"))):
-        if pixels * max(4, dtype.itemsize) > limit:
-            text = _("The TIFF {what} takes {pixels:,} bytes; the limit is {limit:,}.").format(
-                what=what, pixels=pixels * max(4, dtype.itemsize), limit=limit
-            )
-            raise NotAnImageError(text, "too-large")
     byLibtiff = compression in (*_FAX, _OLD_JPEG) or photometric == CIELAB
     byLibtiff = byLibtiff or (photometric == YCBCR and compression not in (_JPEG, *_JPEG_2000))
     _checkKind(raw, dtype, bits, samples, compression, photometric, byLibtiff)
     predictor, mirrored = int(raw.predictor), int(raw.fillorder) == 2
-    # Bytes of each uncompressed strip or tile; the last strip may have fewer rows.
-    across, down = -(-columns // wide), -(-rows // high)
-    if len(raw.dataoffsets) < across * down * planes:
-        text = _("The TIFF page needs {across:,} strips or tiles; it has {count:,}.").format(
-            across=across * down * planes, count=len(raw.dataoffsets)
-        )
-        raise NotAnImageError(text, "damaged")
-    rowBytes = (wide * (samples // planes) * bits + 7) // 8
-    needed = [
-        rowBytes * (high if raw.is_tiled else min(high, rows - high * (i // across))) for i in range(across * down)
-    ]
-    segments = _segments(raw, needed * planes, compression == _NONE and not raw.is_subsampled, size)
+    needed = _needed(raw, planes, bits, max(4, dtype.itemsize), limit)
+    segments = _segments(raw, needed, compression == _NONE and not raw.is_subsampled, size)
     if isinstance(segments, str):
         return _("Page {number}: {segments}; the file has {size:,} bytes.").format(
             number=number + 1, segments=segments, size=size
@@ -194,7 +171,7 @@ def _typeOf(raw: Any, samples: int) -> tuple[np.dtype[Any], int]:
         raise NotAnImageError(text, "unsupported")
     bits, dtype = int(raw.bitspersample), raw.dtype
     if dtype is None or dtype.kind not in "buif":
-        words = "complex numbers" if int(raw.sampleformat) in (5, 6) else "numbers"
+        words = _("complex numbers") if int(raw.sampleformat) in (5, 6) else _("numbers")
         raise NotAnImageError(
             _("Pixels are {words} of {bits} bits, which Slicer cannot show.").format(words=words, bits=bits),
             "unsupported",
@@ -233,6 +210,31 @@ def _checkKind(
             raise NotAnImageError(_("TIFF palettes of {bits} bits are not supported.").format(bits=bits), "unsupported")
         if np.size(raw.colormap if raw.colormap is not None else ()) != 3 << bits:
             raise NotAnImageError(_("The TIFF page's palette is missing or has another length."), "damaged")
+
+
+def _needed(raw: Any, planes: int, bits: int, itemBytes: int, limit: int) -> list[int]:
+    # Bytes of each uncompressed strip or tile; the last strip may have fewer rows.
+    columns, rows, samples = int(raw.imagewidth), int(raw.imagelength), int(raw.samplesperpixel)
+    wide, high = columns, min(rows, int(raw.rowsperstrip) or rows)
+    if raw.is_tiled:
+        wide, high = int(raw.tilewidth), int(raw.tilelength)
+    if wide < 1 or high < 1:
+        text = _("The TIFF page declares tiles of {wide} x {high}.").format(wide=wide, high=high)
+        raise NotAnImageError(text, "damaged")
+    each = samples // planes
+    for values, what in ((columns * rows * samples, _("page")), (wide * high * each, _("tile or strip"))):
+        if values * itemBytes > limit:
+            text = _("The TIFF {what} takes {bytes:,} bytes; the limit is {limit:,}.")
+            raise NotAnImageError(text.format(what=what, bytes=values * itemBytes, limit=limit), "too-large")
+    across, down = -(-columns // wide), -(-rows // high)
+    if len(raw.dataoffsets) < across * down * planes:
+        text = _("The TIFF page needs {across:,} strips or tiles; it has {count:,}.").format(
+            across=across * down * planes, count=len(raw.dataoffsets)
+        )
+        raise NotAnImageError(text, "damaged")
+    rowBytes = (wide * each * bits + 7) // 8
+    heights = [high if raw.is_tiled else min(high, rows - high * row) for row in range(down)]
+    return [rowBytes * height for height in heights for _column in range(across)] * planes
 
 
 def _segments(raw: Any, needed: list[int], unpacked: bool, size: int) -> tuple[tuple[int, ...], tuple[int, ...]] | str:

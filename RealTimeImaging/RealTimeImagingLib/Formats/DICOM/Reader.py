@@ -166,7 +166,11 @@ class DICOM(ImageFile):
         declared = 2 * header.layout.bytes if header.length == UNDEFINED else header.length
         return header.offset + declared + LONGEST_HEADER
 
-    def _readHeader(self) -> FileHeader | str:
+    def _readDataset(self) -> tuple[Any, bytes, int, int] | str:
+        """Return the dataset, the start of the element of the pixels, and the offset and length of the pixels.
+
+        Return a sentence instead while the header is not complete.
+        """
         import pydicom
 
         with self._open() as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
@@ -191,16 +195,21 @@ class DICOM(ImageFile):
                 raise
             start = file.tell()
             raw = file.read(12)
-            element = _pixelElement(raw)
-            if element is None:
-                for beginning, kind in _NO_IMAGES.items():
-                    uid = str(dataset.get("SOPClassUID", "")) or str(
-                        dataset.file_meta.get("MediaStorageSOPClassUID", "")
-                    )
-                    if uid.startswith(beginning) and not uid.startswith(_IMAGES):
-                        raise NotAnImageError(_("The file holds {kind}, no pixels.").format(kind=kind), "unsupported")
-                return _("The DICOM header has no pixels yet; the file has {size:,} bytes.").format(size=file.size)
-        size, length = element
+            if (element := _pixelElement(raw)) is not None:
+                size, length = element
+                return dataset, raw, start + size, length
+            media = dataset.file_meta.get("MediaStorageSOPClassUID", "")
+            uid = str(dataset.get("SOPClassUID", "")) or str(media)
+            for beginning, kind in _NO_IMAGES.items():
+                if uid.startswith(beginning) and not uid.startswith(_IMAGES):
+                    raise NotAnImageError(_("The file holds {kind}, no pixels.").format(kind=kind), "unsupported")
+            return _("The DICOM header has no pixels yet; the file has {size:,} bytes.").format(size=file.size)
+
+    def _readHeader(self) -> FileHeader | str:
+        found = self._readDataset()
+        if isinstance(found, str):
+            return found
+        dataset, raw, offset, length = found
         layout = Layout.of(dataset, raw)
         declared = layout.frames
         if length != UNDEFINED and layout.bits > 1 and layout.frameBytes <= length < layout.bytes:
@@ -235,7 +244,7 @@ class DICOM(ImageFile):
         if layout.frames < declared:
             text = _("The header declares {all:,} frames; {count:,} are there.")
             self.notes = (text.format(all=declared, count=layout.frames), *self.notes)
-        return FileHeader(dataset, layout, start + size, length, frames, infos, mosaic)
+        return FileHeader(dataset, layout, offset, length, frames, infos, mosaic)
 
     def _images(self, first: int) -> Iterator[Image]:
         if self._header is None and (words := self.missing()):
