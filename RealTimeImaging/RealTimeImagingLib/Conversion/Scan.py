@@ -187,19 +187,9 @@ class Scanner:
         series = wordOf(values.get(TAGS["series"]))
         if not walked.tag:
             return Refused(path, "no-pixels", _whatItHolds(path), series)
-        key = (
-            *map(values.get, self._shared),
-            walked.syntax,
-            walked.tag,
-            walked.length == UNDEFINED,
-            series or os.path.dirname(path),
-        )
-        known = self._known.get(key)
-        if known is None:
-            made = commonOf(walked, self._tags)
-            if isinstance(made, str):
-                return Refused(path, "damaged", made, series)
-            known = self._known[key] = made, _sharedHeader(values, series or os.path.dirname(path), made.frames)
+        known = self._sharedBy(walked, series or os.path.dirname(path))
+        if isinstance(known, str):
+            return Refused(path, "damaged", known, series)
         common, shared = known
         offset, cut = walked.offset, ""
         if not common.dtype or common.many:
@@ -246,6 +236,18 @@ class Scanner:
             notes=() if common.spacing else _NO_SPACING,
             weighting=_weightingOf(walked) if TAGS["bValue"] in values else "",
         )
+
+    def _sharedBy(self, walked: Walked, series: str) -> tuple[Common, SliceHeader] | str:
+        # What the slices of a volume share, or the reason why the file belongs to none.
+        shared = map(walked.values.get, self._shared)
+        key = (*shared, walked.syntax, walked.tag, walked.length == UNDEFINED, series)
+        known = self._known.get(key)
+        if known is None:
+            made = commonOf(walked, self._tags)
+            if isinstance(made, str):
+                return made
+            known = self._known[key] = made, _sharedHeader(walked.values, series, made.frames)
+        return known
 
 
 def _sharedHeader(values: dict[int, bytes], series: str, frames: int) -> SliceHeader:
@@ -301,13 +303,6 @@ def commonOf(walked: Walked, tags: dict[str, int]) -> Common | str:
     photometric = word("photometric").upper() or "MONOCHROME2"
     grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2") and bits in (8, 16, 32)
     colour = samples == 3 and photometric == "RGB" and bits == 8 and short(_PLANAR, 0) == 0
-    # The bytes of a big-endian file may be swapped in words.
-    direct = (
-        walked.syntax in _PLAIN
-        and walked.length != UNDEFINED
-        and walked.tag == PIXELS
-        and not (walked.order == ">" and bits == 8)
-    )
     sound = 1 <= stored <= bits and stored - 1 <= high < bits
     kind = f"{'i' if signed else 'u'}{bits // 8}"
     spacing = numbers("spacing", 2) or numbers("nominalSpacing", 2) or numbers("imagerSpacing", 2)
@@ -335,11 +330,17 @@ def commonOf(walked: Walked, tags: dict[str, int]) -> Common | str:
         stored=stored,
         high=high,
         signed=signed,
-        dtype=f"{order}{kind}" if direct and sound and (grey or colour) else "",
+        dtype=f"{order}{kind}" if _isPlain(walked, bits) and sound and (grey or colour) else "",
         slope=slope[0] if slope and slope[0] else 1.0,
         intercept=intercept[0] if intercept and slope and slope[0] else 0.0,
         tags=tuple((name, textOf(values[tag], tag, charset, order)) for name, tag in tags.items() if values.get(tag)),
     )
+
+
+def _isPlain(walked: Walked, bits: int) -> bool:
+    # The bytes of a big-endian file may be swapped in words.
+    swapped = walked.order == ">" and bits == 8
+    return walked.syntax in _PLAIN and walked.length != UNDEFINED and walked.tag == PIXELS and not swapped
 
 
 def _isPlane(cosines: tuple[float, ...]) -> bool:

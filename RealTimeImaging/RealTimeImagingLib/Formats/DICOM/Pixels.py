@@ -213,29 +213,34 @@ class Layout:
             dtype=dtype.newbyteorder("<" if little else ">"),
             swapped=bits == 8 and not little and element[4:6] == b"OW",
         )
-        if made.rows < 1 or made.columns < 1 or made.frames < 1:
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        if self.rows < 1 or self.columns < 1 or self.frames < 1:
             raise NotAnImageError(
                 _("The header declares {columns} columns, {rows} rows and {frames} frames.").format(
-                    columns=made.columns, rows=made.rows, frames=made.frames
+                    columns=self.columns, rows=self.rows, frames=self.frames
                 ),
                 "damaged",
             )
-        if made.dtype.kind == "V" or samples not in (1, 3) or (bits == 1 and samples != 1):
+        if self.dtype.kind == "V" or self.samples not in (1, 3) or (self.bits == 1 and self.samples != 1):
             raise NotAnImageError(
-                _("Pixels of {samples} samples with {bits} bits are not supported.").format(samples=samples, bits=bits),
+                _("Pixels of {samples} samples with {bits} bits are not supported.").format(
+                    samples=self.samples, bits=self.bits
+                ),
                 "unsupported",
             )
-        if not 1 <= stored <= bits or not stored - 1 <= made.highBit < bits:
+        if not 1 <= self.bitsStored <= self.bits or not self.bitsStored - 1 <= self.highBit < self.bits:
             raise NotAnImageError(
                 _("The header stores {stored} of {bits} bits up to bit {highBit}.").format(
-                    stored=stored, bits=bits, highBit=made.highBit
+                    stored=self.bitsStored, bits=self.bits, highBit=self.highBit
                 ),
                 "damaged",
             )
         # PixelData has at most 4 GiB, compressed or not, which limits the number of frames.
-        if made.frames > 1 << 24:
-            raise NotAnImageError(_("The header declares {frames:,} frames.").format(frames=made.frames), "damaged")
-        return made
+        if self.frames > 1 << 24:
+            raise NotAnImageError(_("The header declares {frames:,} frames.").format(frames=self.frames), "damaged")
 
     @property
     def pixels(self) -> int:
