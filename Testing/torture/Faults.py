@@ -67,8 +67,8 @@ def _indexFirst(module: Any) -> None:
         self._sizes = [self._sizes[0] + pixels.nbytes, self._sizes[1] + len(text)]
         self.count += 1
         self.firstNumber, self.lastNumber = max(self.firstNumber, 0), line.number
-        self.times.append(line.time)
-        self._matrices.append(line.ijkToRAS)
+        self.span = (self.span[0] if self._times else line.time, line.time)
+        self._times.append(line.time)
         self._lines.append(text)
 
     module.GrowingPart.append = append

@@ -5,6 +5,7 @@ import os
 import sys
 import textwrap
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -140,6 +141,22 @@ def test_3000_frames_are_finished_within_a_second(tmp_path):
     (path,) = recording.finish()
     assert time.perf_counter() - begun < 1
     assert openRecording(path).count == MOST_FRAMES
+
+
+def test_a_growing_part_needs_little_memory_and_a_finished_one_none(tmp_path):
+    recording = recorder(tmp_path)
+    used = []
+    for number in range(MOST_FRAMES + 1):
+        assert recording.append(frame(number, (1, 1, 2), attributes={"Strain": STRAIN}))
+        if number == 100:
+            tracemalloc.start()
+        elif number >= MOST_FRAMES - 1:
+            used.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    # The line of a frame has 150 bytes.
+    assert used[0] < 40 * MOST_FRAMES
+    assert used[1] < 10_000
+    recording.finish()
 
 
 def test_a_part_skips_taken_names(tmp_path):

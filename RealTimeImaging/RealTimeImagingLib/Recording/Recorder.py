@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -27,7 +29,7 @@ from .Layout import (
     nothingIsNamed,
     partName,
 )
-from .Lines import FrameLine, Missed, PartLine, flat, storedType
+from .Lines import FrameLine, Missed, PackedLines, PartLine, flat, storedType
 from .Lock import Lock
 from .Poses import composePoses
 from .RecordedEvents import RecordedEvents
@@ -51,23 +53,20 @@ class GrowingPart(AppendLog):
     def __init__(self, folder: str, lock: Lock, name: str, part: PartLine) -> None:
         super().__init__(folder, lock, name, (RAW, LINES), part.toBytes())
         self.part = part
-        self.times: list[float] = []
+        self.span = (0.0, 0.0)
+        """Index of the first and the last frame, seconds."""
         self.moves = False
         """Whether the geometry of a frame differs from that of the part."""
         self.finished = False
         self._repeats = False
         """Whether the device time of a frame did not increase."""
-        self._matrices: list[Sequence[float] | None] = []
-        self._lines: list[bytes] = []
+        self._times = array("d")
+        self._lines = PackedLines()
         self._dtype = part.type.newbyteorder("=")
 
     def fits(self, frame: Frame) -> bool:
         """Whether the frame can be the next frame of this part."""
-        return (
-            len(self.times) < MOST_FRAMES
-            and frame.pixels.shape == self.part.shape
-            and frame.pixels.dtype == self._dtype
-        )
+        return self.count < MOST_FRAMES and frame.pixels.shape == self.part.shape and frame.pixels.dtype == self._dtype
 
     def append(self, pixels: Pixels, line: FrameLine) -> None:
         """Store one frame; when the call returns, the frame is acknowledged.
@@ -76,8 +75,8 @@ class GrowingPart(AppendLog):
         """
         text = line.toBytes()
         self.write(line.number, pixels.data, text)
-        self.times.append(line.time)
-        self._matrices.append(line.ijkToRAS)
+        self.span = (self.span[0] if self._times else line.time, line.time)
+        self._times.append(line.time)
         self._lines.append(text)
         self._repeats = self._repeats or (line.clock != "device" and line.deviceTime is not None)
         self.moves = self.moves or line.ijkToRAS is not None
@@ -88,7 +87,7 @@ class GrowingPart(AppendLog):
         :param seconds: seconds to add to each index.
         """
         self.part = replace(self.part, start=self.part.start - seconds)
-        self._move([round(one + seconds, 6) for one in self.times])
+        self._move([round(one + seconds, 6) for one in self._times])
 
     def spread(self, origin: float) -> None:
         """Place the frames with repeated device times between their neighbours, before :meth:`close`.
@@ -100,9 +99,10 @@ class GrowingPart(AppendLog):
             self._move(spread([Placed(one.time, one.clock, one.deviceTime, one.receiveTime - origin) for one in lines]))
 
     def _move(self, times: list[float]) -> None:
-        lines = zip(self._lines, times, strict=True)
-        self.times = times
-        self._lines = [FrameLine.fromText(line)._replace(time=one).toBytes() for line, one in lines]
+        lines, self._lines = zip(self._lines, times, strict=True), PackedLines()
+        self._times, self.span = array("d", times), (times[0], times[-1])
+        for line, one in lines:
+            self._lines.append(FrameLine.fromText(line)._replace(time=one).toBytes())
 
     def close(self) -> None:
         """Write the header, and the poses of frames that move. Can be called again after a failure.
@@ -112,9 +112,11 @@ class GrowingPart(AppendLog):
         self.rest()
         if not self.finished:
             self.trim()
-            writeFinished(self.folder, self.name, self.part, self.times, self._matrices, self._lines)
+            lines = list(self._lines)
+            matrices = [json.loads(line).get("ijkToRAS") for line in lines] if self.moves else []
+            writeFinished(self.folder, self.name, self.part, self._times, matrices, lines)
             self.finished = True
-            self._lines, self._matrices = [], []
+            self._times, self._lines = array("d"), PackedLines()
 
 
 class Recorder(LogRecorder[Frame]):
@@ -244,8 +246,8 @@ class Recorder(LogRecorder[Frame]):
         part = self._parts[-1] if self._parts else None
         if part is None or part.finished or not part.count:
             return
-        before = self._parts[-2].times[-1] if len(self._parts) > 1 else -math.inf
-        if part.times[0] + change < before + LEAST_STEP:
+        before = self._parts[-2].span[1] if len(self._parts) > 1 else -math.inf
+        if part.span[0] + change < before + LEAST_STEP:
             self._times.keep(change)
         elif change:
             part.shift(change)
@@ -318,7 +320,7 @@ class Recorder(LogRecorder[Frame]):
             return True
         path = os.path.join(self.folder, self._base + MANIFEST)
         entries = [
-            partEntry(part.part, part.name, (part.firstNumber, part.lastNumber), part.times, part.moves)
+            partEntry(part.part, part.name, part.count, (part.firstNumber, part.lastNumber), part.span, part.moves)
             for part in self._parts
         ]
         try:
@@ -342,7 +344,7 @@ def writeFinished(
     replaced.
 
     :param times: index of each frame, seconds.
-    :param matrices: IJKToRAS of each frame, 16 numbers; None: that of the part.
+    :param matrices: IJKToRAS of each frame, 16 numbers, None: that of the part; empty when no frame moves.
     :param lines: line of each frame.
     :raises OSError: a file cannot be written.
     """
@@ -353,26 +355,27 @@ def writeFinished(
 
 
 def partEntry(
-    part: PartLine, name: str, numbers: tuple[int, int], times: Sequence[float], moves: bool
+    part: PartLine, name: str, count: int, numbers: tuple[int, int], span: tuple[float, float], moves: bool
 ) -> dict[str, Any]:
     """Compose the manifest's entry of a part.
 
+    :param count: number of frames.
     :param numbers: numbers of the first and the last frame.
-    :param times: index of each frame, seconds.
+    :param span: index of the first and the last frame, seconds.
     :param moves: whether the part has poses.
     """
     return {
         "header": name + HEADER,
         "raw": name + RAW,
         "poses": name + POSES if moves else None,
-        "frames": len(times),
+        "frames": count,
         "firstNumber": numbers[0],
         "lastNumber": numbers[1],
-        "firstTime": times[0],
-        "lastTime": times[-1],
+        "firstTime": span[0],
+        "lastTime": span[1],
         "shape": list(part.shape),
         "dtype": part.dtype,
-        "bytes": len(times) * part.frameBytes,
+        "bytes": count * part.frameBytes,
         "sha256": None,
     }
 

@@ -326,7 +326,7 @@ class _Frames(_Left):
             writeFinished(self._folder, part.name, line, times, matrices, part.texts)
             numbers = part.frames[0].number, part.frames[-1].number
             moves = any(matrix is not None for matrix in matrices)
-            entries.append(partEntry(line, part.name, numbers, times, moves))
+            entries.append(partEntry(line, part.name, len(times), numbers, (times[0], times[-1]), moves))
         gaps = [one.missed for part, _line in parts for one in [*part.frames, *part.missing] if one.missed]
         for part, _line in parts:
             if part.missing:
