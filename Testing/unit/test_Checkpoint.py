@@ -6,7 +6,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Sources.Checkpoint import FILES_NAME, NUMBERS_NAME, STATE_NAMES, Checkpoint, Verdict
+from RealTimeImagingLib.Sources.Checkpoint import (
+    FILES_NAME,
+    NUMBERS_NAME,
+    SPARE_LINES,
+    STATE_NAMES,
+    Checkpoint,
+    Verdict,
+)
 from unit.examples import examples
 from unit.recordings import filesOfAtMost
 
@@ -189,6 +196,27 @@ def test_a_frame_writes_the_same_number_of_bytes_with_many_streams(workFolder):
     assert sum(len(after[name]) for name in STATE_NAMES) < 1000
 
 
+def test_removed_files_are_forgotten_and_their_counts_stay(workFolder):
+    with Checkpoint(str(workFolder)) as checkpoint:
+        for number in range(SPARE_LINES):
+            path, verdict = f"/in/{number}.nii", list(Verdict)[number % 3]
+            checkpoint.begin(path, (1, 1))
+            if number == 7:
+                checkpoint.accept("Live")
+            checkpoint.finish(path, (1, 1), verdict)
+        rejected, size = checkpoint.rejected, (workFolder / FILES_NAME).stat().st_size
+        checkpoint.forget([f"/in/{number}.nii" for number in range(SPARE_LINES - 5)])
+        assert checkpoint.done.keys() == {f"/in/{number}.nii" for number in range(SPARE_LINES - 5, SPARE_LINES)}
+        assert checkpoint.rejected == rejected == 2 * SPARE_LINES // 3
+        assert checkpoint.unfinished == {}
+        if os.name == "posix":  # Windows replaces no open file
+            assert (workFolder / FILES_NAME).stat().st_size < size / 50
+        checkpoint.begin(*A)
+        checkpoint.finish(*A)
+        expected = memory(checkpoint)
+    assert remembered(workFolder) == expected
+
+
 # ---- files after a kill
 
 STREAMS = ["Live", "T1", "a longer name of a stream"]
@@ -199,6 +227,7 @@ steps = st.one_of(
     st.tuples(st.just("accept"), st.sampled_from(STREAMS), st.none()),
     st.tuples(st.just("finish"), st.sampled_from(list(Verdict)), st.none()),
     st.tuples(st.just("skip"), st.lists(st.sampled_from(PATHS), unique=True), st.integers(1, 2)),
+    st.tuples(st.just("forget"), st.lists(st.sampled_from(PATHS), unique=True), st.none()),
 )
 
 
@@ -221,6 +250,8 @@ def play(checkpoint, steps):
             opened = None
         elif kind == "skip":
             checkpoint.skip(dict.fromkeys(what, (size, size)))
+        elif kind == "forget" and not opened:
+            checkpoint.forget(what)
         else:
             continue
         yield opened

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Event import Remedy
 from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Sources.Folder import Content, Listing
 from RealTimeImagingLib.Sources.Source import Arrival
 from unit.conftest import Receiver, arrive, niftiFile, seriesFile, snapshot, sumOf
 from unit.conversions import dicomFile
@@ -373,6 +374,28 @@ def test_a_folder_that_comes_back_with_the_same_files_shows_none_twice(receive, 
     away.rename(incoming)
     receiver.run(2)
     assert receiver.names == ["a.nii", "b.nii"]
+
+
+def test_files_that_were_removed_are_forgotten(receive, incoming, monkeypatch):
+    monkeypatch.setattr(Listing, "MOST_GONE", 10)
+    monkeypatch.setattr(Content, "SPARE_NAMES", 10)
+    receiver = receive()
+    for number in range(60):
+        arrive(incoming / f"{number}.nii", niftiFile(number))
+        receiver.step()
+        if 5 <= number < 35:
+            (incoming / f"{number - 5}.nii").unlink()
+            assert len(receiver.checkpoint.done) <= 5 + 10 + 1
+            assert receiver.source._content._judge.cache_info().currsize < 30
+    assert receiver.names == [f"{number}.nii" for number in range(60)]
+    # A share that is away leaves an empty folder.
+    away = incoming.rename(incoming.with_name("away"))
+    incoming.mkdir()
+    receiver.run(1)
+    incoming.rmdir()
+    away.rename(incoming)
+    receiver.run(1)
+    assert receiver.counts == (60, 0)
 
 
 def test_a_folder_that_became_a_file_is_gone(receive, incoming):

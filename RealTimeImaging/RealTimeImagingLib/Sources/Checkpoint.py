@@ -1,8 +1,9 @@
 """State that survives the death of the acquisition process: frame numbers, finished files and stream names.
 
-The session's working folder holds four small files. ``files.jsonl`` grows by one line for each finished file. Two state
-files are overwritten in turn, with one short write for each frame. ``numbers`` has a line for each stream; its number
-is overwritten after the state. So a frame takes the same time with any number of streams.
+The session's working folder holds four small files. ``files.jsonl`` grows by one line for each finished file, and is
+written anew when most of these files are gone. Two state files are overwritten in turn, with one short write for each
+frame. ``numbers`` has a line for each stream; its number is overwritten after the state. So a frame takes the same time
+with any number of streams.
 
 A killed process loses nothing: after a write returns, its data are in the system's page cache. A kill may divide a
 write (Linux writes page by page). Then the line has no end or a wrong checksum, and the previous state is valid.
@@ -18,7 +19,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -36,7 +37,10 @@ RETRY = 0.5
 """Seconds between two attempts to write to a full disk."""
 DEATHS = 2
 """Processes that one file may crash before it is skipped."""
+SPARE_LINES = 1000
+"""Lines of files beyond twice the known files, above which the lines are written anew."""
 _DIGITS = 20
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 class Verdict(str, Enum):
@@ -95,12 +99,11 @@ class Checkpoint:
         """Number of the stream of the last frame."""
         self._offsets: dict[str, int] = {}
         """Offset of each stream's number in the file."""
-        self._filesSize = self._numbersSize = 0
+        self._filesSize = self._numbersSize = self._lines = 0
         self._retryAt = 0.0
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        self._states = [os.open(os.path.join(folder, name), flags, 0o600) for name in STATE_NAMES]
-        self._files = os.open(os.path.join(folder, FILES_NAME), flags | os.O_APPEND, 0o600)
-        self._numbers = os.open(os.path.join(folder, NUMBERS_NAME), flags, 0o600)
+        self._states = [os.open(os.path.join(folder, name), _FLAGS, 0o600) for name in STATE_NAMES]
+        self._files = os.open(os.path.join(folder, FILES_NAME), _FLAGS | os.O_APPEND, 0o600)
+        self._numbers = os.open(os.path.join(folder, NUMBERS_NAME), _FLAGS, 0o600)
         self._waiting = b""
         """Lines of finished files that are not written yet."""
         self._loadFiles()
@@ -195,6 +198,15 @@ class Checkpoint:
         self._openPath = None
         self._save()
 
+    def forget(self, paths: Iterable[str]) -> None:
+        """Forget finished files that were removed; their counts stay."""
+        self._append(dict.fromkeys(paths, ()), None)
+        for path in paths:
+            self.unfinished.pop(path, None)
+        if self._lines > 2 * len(self.done) + SPARE_LINES and not self._waiting:
+            self._rewriteFiles()
+        self._save()
+
     def close(self) -> None:
         """Close all files."""
         for handle in (*self._states, self._files, self._numbers):
@@ -223,20 +235,30 @@ class Checkpoint:
                     os.ftruncate(self._files, whole)
                     break
                 whole += len(line)
-                path, *stamp, verdict = json.loads(line)
-                self._note(path, tuple(stamp), Verdict(verdict))
+                self._lines += 1
+                values = json.loads(line)
+                if isinstance(values, int):
+                    self._rejected = values
+                    continue
+                path, *stamp, verdict = values
+                self._note(path, tuple(stamp), verdict and Verdict(verdict))
             self._filesSize = whole
 
-    def _append(self, files: Mapping[str, Stamp], verdict: Verdict) -> None:
-        lines = "".join(json.dumps([path, *stamp, verdict.value]) + "\n" for path, stamp in files.items())
-        self._waiting += lines.encode()
+    def _append(self, files: Mapping[str, Stamp], verdict: Verdict | None) -> None:
+        # Without a verdict the files are forgotten.
+        self._waiting += b"".join(_lineOf(path, stamp, verdict) for path, stamp in files.items())
+        self._lines += len(files)
         if not self.problem:
             self._attempt(self._saveFiles)
         for path, stamp in files.items():
             self._note(path, stamp, verdict)
 
-    def _note(self, path: str, stamp: Stamp, verdict: Verdict) -> None:
-        self.done[path] = stamp
+    def _note(self, path: str, stamp: Stamp, verdict: Verdict | None) -> None:
+        if verdict:
+            self.done[path] = stamp
+        else:
+            self.done.pop(path, None)
+            self._rejected += path in self.incomplete  # it is never completed
         self._rejected += verdict is Verdict.REJECTED
         if verdict is Verdict.INCOMPLETE:
             self.incomplete.add(path)
@@ -253,6 +275,25 @@ class Checkpoint:
             raise
         self._filesSize += len(self._waiting)
         self._waiting = b""
+
+    def _rewriteFiles(self) -> None:
+        # The first line is the number of the rejected files.
+        lines = [b"%d\n" % self._rejected]
+        for path, stamp in self.done.items():
+            lines.append(_lineOf(path, stamp, Verdict.INCOMPLETE if path in self.incomplete else Verdict.DONE))
+        path, self._lines = os.path.join(self.folder, FILES_NAME), len(lines)
+        made = -1
+        try:
+            made = os.open(path + "~", _FLAGS | os.O_APPEND | os.O_TRUNC, 0o600)
+            _writeAll(made, b"".join(lines))
+            os.replace(path + "~", path)
+        except OSError:
+            # The old lines are as good: the disk is full, or this is Windows, which replaces no open file.
+            if made >= 0:
+                os.close(made)
+            return
+        os.close(self._files)
+        self._files, self._filesSize = made, sum(map(len, lines))
 
     def _attempt(self, write: Callable[..., None], *values: str) -> None:
         try:
@@ -344,6 +385,10 @@ class Checkpoint:
         self._stateLengths[index] = max(self._stateLengths[index], len(text))
         os.lseek(self._states[index], 0, os.SEEK_SET)
         _writeAll(self._states[index], text.ljust(self._stateLengths[index]))
+
+
+def _lineOf(path: str, stamp: Stamp, verdict: Verdict | None) -> bytes:
+    return json.dumps([path, *stamp, verdict and verdict.value]).encode() + b"\n"
 
 
 def _writeAll(handle: int, data: bytes) -> None:

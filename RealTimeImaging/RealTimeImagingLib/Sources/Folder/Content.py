@@ -71,6 +71,8 @@ def problemOf(folder: str, error: OSError, seen: bool) -> FolderProblem:
 
 _FOLDERS, _NAMES = 50, 200
 """Most subfolders that are searched, and most names in each."""
+SPARE_NAMES = 1000
+"""Names that stay in memory although the folder has them no longer."""
 _SEARCH_PERIOD = 3.0
 """Seconds between two searches of the subfolders."""
 
@@ -86,6 +88,8 @@ class FolderContent:
         matches = matcher(pattern)
         # Every poll has the same names.
         self._judge = functools.lru_cache(maxsize=1 << 17)(lambda name: _judge(name, matches))
+        self._judged = 0
+        """Names that were judged before this poll, since the cache was emptied."""
         self._others: Counter[str] = Counter()
         """Suffixes of the names that do not fit the pattern."""
         self._ignored: Counter[str] = Counter()
@@ -103,7 +107,12 @@ class FolderContent:
         self._due = 0.0
 
     def begin(self) -> None:
-        """Reset the counts before a new poll."""
+        """Reset the counts before a new poll, and forget names when most of them are gone."""
+        cache = self._judge.cache_info()
+        names, self._judged = cache.hits + cache.misses - self._judged, cache.hits + cache.misses
+        if cache.currsize > 2 * names + SPARE_NAMES:
+            self._judge.cache_clear()
+            self._judged = 0
         self._others.clear()
         self._ignored.clear()
         self._samples.clear()

@@ -10,6 +10,7 @@ import sys
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from ...Formats import companionOf
 from ...Model.Files import Stamp
@@ -27,6 +28,8 @@ ROUND = 0.4
 """Seconds in which every known file is checked, so that changes are noticed within a second."""
 MOST_CHECKED = 50_000
 """Most known files to check in a second. In larger folders a round takes longer."""
+MOST_GONE = 1000
+"""Most removed files that stay known: a file that comes back soon is not new."""
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -134,6 +137,8 @@ class FolderPoller:
         """File numbers of the last listing, by path."""
         self._numbersNow: dict[str, int] = {}
         self._cost, self._checkFrom = 0.0, 0
+        self._unlisted = MOST_GONE
+        """Known files that a listing may lack before they are looked for."""
         self._beganAt = self._earliest = self._lastNew = self.due
 
     def all(self) -> dict[str, Stamp]:
@@ -186,6 +191,22 @@ class FolderPoller:
         self._finish()
         return found
 
+    def gone(self, done: Mapping[str, Stamp]) -> list[str]:
+        """Return known files to forget: the oldest of those that were removed, once these are more than MOST_GONE.
+
+        :param done: the known files, the oldest first.
+        """
+        missing = len(done) - len(self._numbers)
+        # A folder without any known file may be the empty mount point of a share that comes back.
+        if missing <= self._unlisted or not self._numbers:
+            return []
+        count = min(missing - MOST_GONE // 2, MOST_GONE)
+        oldest = list(islice((path for path in done if path not in self._numbers), count))
+        found = [path for path in oldest if _isGone(path)]
+        # The others are in a subfolder that cannot be listed now, or came after the listing.
+        self._unlisted = MOST_GONE if len(found) == len(oldest) else missing - len(found) + MOST_GONE // 2
+        return found
+
     def hurry(self) -> None:
         """Poll as soon as the cost of the last poll allows: a file may have arrived."""
         self.due = min(self.due, max(self._clock(), self._earliest))
@@ -203,11 +224,11 @@ class FolderPoller:
         # True when the file is known and has the same number as in the last listing.
         if path not in done:
             return False
-        if sys.platform != "win32":  # on Windows the number costs as much as the stamp
-            number = entry.inode()
-            self._numbersNow[path] = number
-            if self._numbers.get(path, number) != number:
-                return False
+        # On Windows the number costs as much as the stamp.
+        number = entry.inode() if sys.platform != "win32" else 0
+        self._numbersNow[path] = number
+        if self._numbers.get(path, number) != number:
+            return False
         self._known.append(path)
         return True
 
@@ -226,6 +247,16 @@ class FolderPoller:
         self._earliest = now + self._cost
         usual = FASTEST if now - self._lastNew < ACTIVE else IDLE
         self.due = now + min(SLOWEST, max(usual, SHARE * self._cost))
+
+
+def _isGone(path: str) -> bool:
+    try:
+        os.stat(longPath(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _put(found: dict[str, Stamp], path: str) -> None:

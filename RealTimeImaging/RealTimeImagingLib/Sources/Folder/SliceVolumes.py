@@ -7,9 +7,10 @@ import logging
 import math
 import os
 import time
+import weakref
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -156,6 +157,9 @@ MANY_WAIT = 10.0
 these files falls."""
 
 
+MOST_MOMENTS = 1000
+"""Most moments of all series whose latest times are compared."""
+
 log = logging.getLogger(__name__)
 
 
@@ -191,8 +195,8 @@ class SliceVolumes:
         self._fewest, self._fewestAt = 0, 0.0
         """The smallest number of files that waited to be read since then, and when; monotonic seconds."""
         self._reported: set[str] = set()
-        self._times: dict[tuple[str, object], tuple[Volume | None, float]] = {}
-        """The last volume of each series and moment, and its latest time."""
+        self._times: dict[tuple[str, object], tuple[weakref.ref[Volume], float]] = {}
+        """The last volume of each series and moment, and its latest time. Weak: a volume keeps all its headers."""
         self._instances: dict[int, str] = {}
         """First file of each instance, by a hash of its header and pixels."""
         self._copies: set[str] = set()
@@ -257,6 +261,10 @@ class SliceVolumes:
             "{name} is a copy of {known} and is not shown again. Further copies of this series are not reported."
         ).format(name=self._nameOf(path), known=self._nameOf(known))
         return Event("duplicate", text, subject=path)
+
+    def forget(self, paths: Container[str]) -> None:
+        """Forget the instances of files that were removed."""
+        self._instances = {key: path for key, path in self._instances.items() if path not in paths}
 
     def ready(self, now: float, more: int) -> Iterator[Arrival | Event]:
         """Yield the complete volumes.
@@ -384,11 +392,18 @@ class SliceVolumes:
         # Time points follow one another. When files arrive out of order, a slice may be added to the wrong one.
         times = [one.time for one in volume.slices if one.time is not None]
         key = (volume.slices[0].instance.header.series, volume.moment)
-        before, last = self._times.get(key, (None, -math.inf))
         if not times:
             return
-        self._times[key] = volume, max(times)
-        if before is not volume and len(times) > 1 and min(times) < last and ("overlap" + stream) not in self._reported:
+        before, last = self._times.pop(key, (lambda: None, -math.inf))
+        self._times[key] = weakref.ref(volume), max(times)
+        if len(self._times) > MOST_MOMENTS:
+            del self._times[next(iter(self._times))]
+        if (
+            before() is not volume
+            and len(times) > 1
+            and min(times) < last
+            and ("overlap" + stream) not in self._reported
+        ):
             self._reported.add("overlap" + stream)
             text = _(
                 "{stream}: the acquisition times of two volumes overlap, because their files arrived out of order. "

@@ -219,6 +219,9 @@ class FolderSource:
             self._poller.postpone(GONE_RECHECK)
             yield from self._cannotList(error)
             return
+        if gone := self._poller.gone(self._checkpoint.done) if self._poller.begins else []:
+            self._checkpoint.forget(gone)
+            self._volumes.forget(set(gone))
         if not self._present or self._problem:
             yield self._presentEvent()
         self._present, self._seen, self._problem = True, True, None
