@@ -59,8 +59,12 @@ class Sender:
                 except OSError as error:
                     self.write(problem=repr(error), why=step["do"])
                     self.broken()
-            if not self.stopping.is_set():
-                self.finish()
+            try:
+                if not self.stopping.is_set():
+                    self.finish()
+            except OSError:
+                if not self.stopping.is_set():  # otherwise the source was stopped meanwhile
+                    raise
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: the ledger tells it
             self.write(fault=repr(error))
         finally:
