@@ -41,6 +41,8 @@ STOPPING = 150.0
 """Most seconds for all sources to stop: a function whose images wait has a minute to load."""
 DRAIN = 60.0
 """Seconds without progress after which a round gives up to wait for images."""
+RESUMING = 20.0
+"""Most seconds until a replay reports that it is paused."""
 COUNTS = ("sent", "received", "recorded", "failed", "rejected")
 """Figures of a round."""
 QUIET = 0.7
@@ -357,7 +359,17 @@ class _Round:
     def _pause(self, source: Source, step: Step) -> None:
         if source.kind == "replay" and source.handle:
             source.handle.send("pause")
-            self._later(step["seconds"], lambda: source.handle.send("resume"))
+            self._later(step["seconds"], lambda: self._resume(source, RESUMING))
+
+    def _resume(self, source: Source, seconds: float) -> None:
+        """Resume a replay as soon as it reports the pause, which a process that dies may not have obeyed."""
+        details = source.handle.details
+        if details.get("ended"):
+            return  # it would play once more
+        if details.get("paused"):
+            source.handle.send("resume")
+        elif seconds > 0:
+            self._later(0.5, lambda: self._resume(source, seconds - 0.5))
 
     def _see(self, frame: Frame) -> None:
         last = self._seen.get(frame.stream, -1)
