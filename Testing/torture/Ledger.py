@@ -32,6 +32,7 @@ class Account:
     """What the senders of one source noted.
 
     :param least: by serial number, how often the image must arrive. ``most``: how often it may.
+    :param sinceRestart: number of images that must arrive after the last restart.
     :param wild: images that may arrive and are none that was sent.
     """
 
@@ -42,13 +43,15 @@ class Account:
     reports: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     wild: int = 0
+    sinceRestart: int = 0
     done: bool = False
 
     @classmethod
-    def read(cls, path: str, restarts: Sequence[float] = (), confirmed: bool = True) -> Account:
+    def read(cls, path: str, restarts: Sequence[float] = (), confirmed: bool = True, lossy: bool = False) -> Account:
         """Read the log of a sender.
 
-        :param restarts: times of restarts; images that were sent just before may be lost with the old process.
+        :param restarts: times of restarts.
+        :param lossy: whether images that were sent just before a restart may be lost with the old process.
         :param confirmed: False when no image of the log has to be there.
         """
         found = cls()
@@ -58,8 +61,12 @@ class Account:
         except FileNotFoundError:
             lines = []
         for line in lines:
-            soft = any(one - RESTART_MARGIN <= line["time"] <= one for one in restarts)
+            # The two halves of an image that is sent during a restart go to two processes.
+            began = line.get("began", line["time"])
+            soft = lossy and any(began <= one <= line["time"] + RESTART_MARGIN for one in restarts)
             found._take(line, soft or not confirmed)
+            if began > max(restarts, default=0.0) and confirmed:
+                found.sinceRestart += line.get("least", 0)
         return found
 
     def _take(self, line: dict[str, Any], soft: bool) -> None:

@@ -409,6 +409,9 @@ class _Round:
             return True
         waiting = [text for text in Books(**self._booksOf(source, account, Stored())).problems() if "no event" in text]
         arrived = source.total("received") + source.handle.details.get("passedOver", 0) >= account.expected
+        if source.restarts and source.kind in ("folder", "dicom"):
+            # The images before a restart do not stand for those after it.
+            arrived = arrived and sum(source.handle.received.values()) >= account.sinceRestart
         return arrived and not waiting and not self._unseen(source) and not source.handle.held
 
     def _unseen(self, source: Source) -> list[str]:

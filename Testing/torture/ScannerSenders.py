@@ -81,8 +81,10 @@ class DICOMSender(SocketSender):
         self._association = None
 
     def _volume(self, step: Step, slices: list[Any]) -> None:
+        began = time.monotonic()
         stored = [self._store(one) for one in slices]
-        self.note(step["serial"], int(all(stored)), 1, step["do"], report="" if all(stored) else "answer")
+        report = "" if all(stored) else "answer"
+        self.note(step["serial"], int(all(stored)), 1, step["do"], report=report, began=began)
 
     def _image(self, step: Step) -> None:
         self._volume(step, self._slices(step["serial"]))

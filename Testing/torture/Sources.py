@@ -66,7 +66,7 @@ class Source:
         """Read the log of its sender."""
         # A file, or a slice of a volume, confirms nothing.
         confirmed = not (self.stopped and self.kind in ("folder", "dicom", *PLAYED))
-        return Account.read(self.log, self.restarts if self.kind == "dicom" else (), confirmed)
+        return Account.read(self.log, self.restarts, confirmed, lossy=self.kind == "dicom")
 
     def total(self, name: str) -> int:
         """Return a count of all its handles."""
