@@ -21,13 +21,14 @@ import numpy as np
 import slicerhost
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from slicerhost.EventLoop import sleepWithLock
 
 from .Images import identify, volume
 from .Ledger import Account, Books, Stored, photograph, readRecordings, repairAll, unfinished
 from .Plan import PLAYED, Plan, Step
 from .Sources import LAST, Source, prepare
-from .System import FAULT, HOOK, Disk, WrongClock, descriptors, environment, limitFiles
+from .System import FAULT, HOOK, Disk, WrongClock, descriptors, environment, hasEnded, limitFiles
 
 MODULE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "RealTimeImaging", "RealTimeImaging.py")
 UNRULY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Unruly.py")
@@ -304,6 +305,9 @@ class _Round:
         if pid := self._pidOf(source):
             source.kills += 1
             os.kill(pid, signal.SIGKILL)
+            if hasEnded(pid):
+                with Checkpoint(source.handle.process.folders[-1]) as checkpoint:
+                    source.dead |= checkpoint.numbers
 
     def _freeze(self, source: Source, step: Step) -> None:
         if pid := self._pidOf(source):
@@ -421,7 +425,10 @@ class _Round:
         return [
             outer
             for inner, outer in names
-            if self._seen.get(outer, -1) < handle.received[inner] - 1
+            if (
+                self._seen.get(outer, -1) < handle.received[inner] - 1
+                and handle.received[inner] != source.dead.get(inner)
+            )
             or outer not in handle.counts
             or handle.counts[outer].received < handle.received[inner]
         ]

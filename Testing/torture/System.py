@@ -11,6 +11,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from typing import Any
 
 CLOCK = "TORTURE_CLOCK"
@@ -172,6 +173,20 @@ def processorTime(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except OSError:
         return 0.0
+
+
+def hasEnded(pid: int, seconds: float = 10.0) -> bool:
+    """Wait for the end of a process, at most so many seconds; return whether it has ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+                if file.read().rpartition(")")[2].split()[0] in "ZX":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.001)
+    return False
 
 
 def openFiles(pid: int) -> int:
