@@ -156,11 +156,14 @@ def descriptors() -> dict[str, str]:
 
 
 def memory(pid: int | str = "self") -> int:
-    """Return the bytes of memory that a process alone has; 0 when it has ended or the system does not tell."""
+    """Return the bytes of memory that a process has asked for; 0 when it has ended or the system does not tell.
+
+    Files in memory are left out: whether pages of a library count depends on the other processes that have opened it.
+    """
     try:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
             lines: dict[str, Any] = dict(line.split(":", 1) for line in file.read().splitlines()[1:] if ":" in line)
-        return sum(1024 * int(lines[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
+        return sum(1024 * int(lines[name].split()[0]) for name in ("Anonymous", "Swap"))
     except (OSError, KeyError, ValueError):
         return 0
 

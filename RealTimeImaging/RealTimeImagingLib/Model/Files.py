@@ -9,6 +9,7 @@ import re
 import stat
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from .SharedFiles import LONGEST
@@ -19,6 +20,8 @@ _ = textsOf(__file__)
 GROUP_VARIABLE = "REALTIMEIMAGING_GROUP_READ"
 UNFINISHED = ".tmp"
 """Added to a name until the file is complete."""
+_BUFFER = 1 << 16
+"""Bytes of a file that are written at once."""
 LONGEST_MOVE = 0.3
 """Seconds for which a file of Windows may be in use before it cannot be renamed."""
 _REASONS = {
@@ -144,9 +147,10 @@ def writeAll(handle: int, data: bytes | memoryview) -> None:
             left = left[os.write(handle, left) :]
 
 
-def replaceFile(path: str, data: bytes, private: bool = True) -> None:
+def replaceFile(path: str, data: bytes | Iterable[bytes], private: bool = True) -> None:
     """Write under another name, then rename: the file stays as it was or is complete.
 
+    :param data: the content, whole or in pieces.
     :param private: False gives a new file the rights that the user's umask says.
     :raises OSError: the file cannot be written.
     """
@@ -154,8 +158,8 @@ def replaceFile(path: str, data: bytes, private: bool = True) -> None:
     # What a dead process left, or a link that somebody put there to have its target overwritten.
     removeFile(unfinished)
     try:
-        with open(unfinished, "xb", opener=openPrivate if private else None) as file:
-            file.write(data)
+        with open(unfinished, "xb", _BUFFER, opener=openPrivate if private else None) as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
         moveFile(unfinished, path)
     except OSError:
         removeFile(unfinished)

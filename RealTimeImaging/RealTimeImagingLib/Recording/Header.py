@@ -15,7 +15,7 @@ through ITK's NrrdImageIO. The fields are those of "Definition of NRRD File Form
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import pairwise
 
@@ -63,8 +63,13 @@ def checkAttributes(attributes: Mapping[str, str]) -> None:
             )
 
 
-def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequence[bytes]) -> bytes:
-    """Compose the header of a part.
+def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Iterable[bytes]) -> bytes:
+    """Compose the header of a part, see :func:`headerPieces`."""
+    return b"".join(headerPieces(part, name, times, lines))
+
+
+def headerPieces(part: PartLine, name: str, times: Sequence[float], lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Compose the header of a part; yield it in pieces, which need less memory than the whole.
 
     :param name: name of the part's files without suffix.
     :param times: index of each frame, seconds.
@@ -84,9 +89,11 @@ def composeHeader(part: PartLine, name: str, times: Sequence[float], lines: Sequ
         **part.attributes,
     }
     text = "\n".join([*fields, *(f"{key}:={escaped(value)}" for key, value in pairs.items())])
-    out = [text.encode("utf-8", "replace"), b"Recording:=" + _escapedLine(part.toBytes())]
-    out += [b"axis 3 item %04d Frame:=" % number + _escapedLine(line) for number, line in enumerate(lines)]
-    return b"\n".join(out) + b"\n\n"
+    yield text.encode("utf-8", "replace")
+    yield b"\nRecording:=" + _escapedLine(part.toBytes())
+    for number, line in enumerate(lines):
+        yield b"\naxis 3 item %04d Frame:=" % number + _escapedLine(line)
+    yield b"\n\n"
 
 
 def indexValues(times: Sequence[float]) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..Model.Frame import Frame, Pixels, checkMatrix, checkPixels
 from ..Model.Text import textsOf
 from .AppendLog import AppendLog, LogRecorder, claimName, writeManifest
 from .FrameTimes import LEAST_STEP, FrameTimes, Origin, Placed, spread, usable
-from .Header import composeHeader, indexValues, isoTime
+from .Header import headerPieces, indexValues, isoTime
 from .Layout import (
     EVENTS,
     HEADER,
@@ -112,9 +112,8 @@ class GrowingPart(AppendLog):
         self.rest()
         if not self.finished:
             self.trim()
-            lines = list(self._lines)
-            matrices = [json.loads(line).get("ijkToRAS") for line in lines] if self.moves else []
-            writeFinished(self.folder, self.name, self.part, self._times, matrices, lines)
+            matrices = [json.loads(line).get("ijkToRAS") for line in self._lines] if self.moves else []
+            writeFinished(self.folder, self.name, self.part, self._times, matrices, self._lines)
             self.finished = True
             self._times, self._lines = array("d"), PackedLines()
 
@@ -338,7 +337,7 @@ def writeFinished(
     part: PartLine,
     times: Sequence[float],
     matrices: Sequence[Sequence[float] | None],
-    lines: Sequence[bytes],
+    lines: Iterable[bytes],
 ) -> None:
     """Write the files of a part that Slicer opens: the poses of frames that move, then the header. Existing files are
     replaced.
@@ -351,7 +350,7 @@ def writeFinished(
     path = os.path.join(folder, name)
     if any(matrix is not None for matrix in matrices):
         replaceFile(path + POSES, composePoses(part.ijkToRAS, matrices, indexValues(times)[1]))
-    replaceFile(path + HEADER, composeHeader(part, name, times, lines))
+    replaceFile(path + HEADER, headerPieces(part, name, times, lines))
 
 
 def partEntry(
