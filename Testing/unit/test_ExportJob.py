@@ -51,7 +51,7 @@ def test_an_impossible_job_is_rejected(values, words):
         ({"dtype": "<i8"}, "int64|i8"),
         ({"dtype": "nonsense"}, "nonsense"),
         ({"ijkToRAS": (0.0,) * 16}, "last row"),
-        ({"ijkToRAS": (0.0,) * 15}, "reshape"),
+        ({"ijkToRAS": (0.0,) * 15}, "geometry of a snapshot"),
         ({"receiveTime": float("nan")}, "finite"),
         ({"attributes": {"a b": "c"}}, "attribute name"),
     ],

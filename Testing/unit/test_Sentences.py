@@ -69,6 +69,14 @@ NO_SENTENCES = (
 """Beginnings of names, of commands, and of texts that peers and recordings get."""
 STATES = ("status", "words", "text")
 """Properties with a text for the user."""
+OWN_WORDS = {
+    "Link/Messages.py": "for the log",
+    "Processing/BuiltIn/ONNXSegmentation.py": "onnxruntime names what a network has that it does not support",
+    "Processing/Requirements.py": "Python names the mistake in the user's own function",
+}
+"""Files in which the text of an error of Python or of a package is for its reader."""
+ERRORS = {name for file in LIBRARY.rglob("*.py") for name in re.findall(r"^class (\w+)", file.read_text("utf-8"), re.M)}
+"""Names of the library's classes, among them its errors, whose texts are sentences."""
 
 
 def sentences(tree):
@@ -135,7 +143,40 @@ def literals(value, values, seen):
 
 @pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(LIBRARY)) for file in FILES])
 def test_the_sentences_are_templates(file):
-    assert bare(ast.parse(file.read_text(encoding="utf-8"))) == []
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert bare(tree) == []
+    assert bool(foreignWords(tree, ERRORS)) == (file.relative_to(LIBRARY).as_posix() in OWN_WORDS)
+
+
+def foreignWords(tree, library):
+    """Return the lines that put the text of an error of Python or of a package into a sentence.
+
+    reasonOf() and unexpected() turn such an error into words.
+
+    :param library: names of errors whose texts are sentences.
+    """
+    found = set()
+    for handler in ast.walk(tree):
+        if not isinstance(handler, ast.ExceptHandler) or not handler.name:
+            continue
+        types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        if {named(one) for one in types} <= library:
+            continue
+        nodes = [node for statement in handler.body for node in ast.walk(statement)]
+        allowed = set()
+        for node in nodes:
+            isLog = isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("log.", "logging.", "isinstance"))
+            # What the library's own error says, and a search in the text.
+            isOurs = isinstance(node, ast.IfExp) and "isinstance" in ast.unparse(node.test)
+            if isLog or isOurs or isinstance(node, ast.Compare):
+                allowed.update(map(id, ast.walk(node)))
+        for node in nodes:
+            value = node.args[0] if isinstance(node, ast.Call) and named(node.func) == "str" and node.args else None
+            if isinstance(node, ast.FormattedValue | ast.keyword):
+                value = node.value
+            if id(node) not in allowed and isinstance(value, ast.Name) and value.id == handler.name:
+                found.add(value.lineno)
+    return sorted(found)
 
 
 def proseOutside(tree):
@@ -207,3 +248,20 @@ def test_a_sentence_that_is_no_template_is_found(source, lines):
 )
 def test_prose_outside_a_template_is_found(source, lines):
     assert proseOutside(ast.parse(source)) == lines
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("raise SettingsError(_('No: {e}').format(e=error))", [4]),
+        ("raise SettingsError(_('No: {e}').format(e=str(error)))", [4]),
+        ("text = f'{error}'", [4]),
+        ("text = reasonOf(error)", []),
+        ("log.info('No: %s', str(error))", []),
+        ("text = str(error) if isinstance(error, OurError) else ''", []),
+    ],
+)
+def test_words_of_python_are_found(source, lines):
+    tree = ast.parse(f"try:\n    pass\nexcept (OurError, KeyError) as error:\n    {source}")
+    assert foreignWords(tree, {"OurError"}) == lines
+    assert foreignWords(tree, {"OurError", "KeyError"}) == []

@@ -16,7 +16,7 @@ from ..Formats.DICOM.Reader import DICOM, looksLikeDICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf
 from ..Model.SharedFiles import longPath, openSharedHandle
-from ..Model.Text import textsOf
+from ..Model.Text import sentence, textsOf
 from .Headers import (
     ENHANCED,
     KINDS,
@@ -352,7 +352,7 @@ def _whatItHolds(path: str) -> str:
     try:
         DICOM(path).missing()
     except (NotAnImageError, OSError) as error:
-        return str(error)
+        return sentence(reasonOf(error))
     return _("The file holds no pixels.")
 
 

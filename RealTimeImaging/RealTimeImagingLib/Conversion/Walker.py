@@ -191,7 +191,7 @@ def inflatedStart(packed: bytes, size: int, whole: bool) -> tuple[bytes, bool]:
     try:
         plain = inflater.decompress(packed, size)
     except zlib.error as error:
-        raise OddError(_("the deflated data set is damaged: {error}").format(error=error)) from error
+        raise OddError(_("the deflated data set is damaged")) from error
     return plain, inflater.eof or (whole and not inflater.unconsumed_tail)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..Model.Errors import SettingsError
 from ..Model.NamePattern import fieldsOf
-from ..Model.Settings import typedPath
+from ..Model.Settings import checkNames, typedPath
 from ..Model.Text import textsOf
 from .Tags import SAFE, tagsOf
 
@@ -80,10 +80,8 @@ class ConversionSettings:
 
         :raises SettingsError: a name is unknown, or a value impossible.
         """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise SettingsError(_("The settings of the conversion are invalid: {error}").format(error=error)) from error
+        checkNames(cls, values, _("The conversion"))
+        return cls(**values)
 
 
 if TYPE_CHECKING:

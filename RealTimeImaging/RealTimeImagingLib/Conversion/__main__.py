@@ -14,6 +14,7 @@ from RealTimeImagingLib.Conversion import NAME, ConversionSettings
 from RealTimeImagingLib.Conversion.Convert import Progress, convert
 from RealTimeImagingLib.Conversion.Report import Report, rows
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Files import reasonOf
 from RealTimeImagingLib.Model.Quantities import durationText
 
 
@@ -41,7 +42,7 @@ def main() -> int:
         )
         report = convert(settings, progress=progress)
     except (RealTimeImagingError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{reasonOf(error)}\n")
         return 2
     if sys.stderr.isatty():
         sys.stderr.write("\n")

@@ -18,8 +18,8 @@ from ..Model.Event import Event
 from ..Model.Files import reasonOf
 from ..Model.Frame import Matrix, checkMatrix
 from ..Model.Packages import VIDEO_PACKAGES, Package
-from ..Model.Settings import typedPath
-from ..Model.Text import textsOf
+from ..Model.Settings import checkNames, typedPath
+from ..Model.Text import sentence, textsOf
 from ..Recording import checkAttributes, listRecordings, noteChecksum, openRecording, repair
 from ..Recording.Lines import storable
 
@@ -160,7 +160,8 @@ class Snapshot:
         try:
             checkMatrix(self.matrix)
         except (FrameError, ValueError) as error:
-            raise SettingsError(str(error)) from error
+            text = _("The geometry of a snapshot cannot be used: {reason}")
+            raise SettingsError(text.format(reason=sentence(reasonOf(error)))) from error
         _checkNames(self.attributes)
 
     @property
@@ -236,15 +237,16 @@ class ExportJob:
 
         :raises SettingsError: a name is unknown or a value is impossible.
         """
+        checkNames(cls, values, _("The export"))
+        fields = dict(values)
         try:
-            fields = dict(values)
             if fields.get("snapshot") is not None:
+                checkNames(Snapshot, fields["snapshot"], _("The snapshot"))
                 fields["snapshot"] = Snapshot(**fields["snapshot"])
             return cls(**fields)
         except (TypeError, AttributeError) as error:
-            raise SettingsError(
-                _("The description of the export is invalid: {error}").format(error=str(error))
-            ) from error
+            text = _("The description of the export is invalid: {reason}.")
+            raise SettingsError(text.format(reason=reasonOf(error))) from error
 
 
 def _checkNames(attributes: Mapping[str, str]) -> None:

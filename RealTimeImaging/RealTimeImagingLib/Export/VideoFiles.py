@@ -19,6 +19,7 @@ import numpy as np
 from ..Formats.VideoStream import evenPicture
 from ..Model.Errors import ExportError
 from ..Model.Event import Event
+from ..Model.Files import reasonOf
 from ..Model.Frame import Pixels
 from ..Model.Packages import VIDEO_PACKAGES, checkPackages
 from ..Model.Text import textsOf
@@ -297,4 +298,4 @@ def _framesOf(path: str) -> Iterator[tuple[float, av.VideoFrame]]:
                     raise Different(_("A picture of the file has no time."))
                 yield float(frame.pts * frame.time_base), frame
     except av.error.FFmpegError as error:
-        raise Different(_("The file could not be read back: {error}").format(error=str(error))) from error
+        raise Different(_("The file could not be read back: {reason}.").format(reason=reasonOf(error))) from error

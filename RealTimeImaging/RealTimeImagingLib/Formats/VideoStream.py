@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..Model.Errors import NotAnImageError
+from ..Model.Files import reasonOf
 from ..Model.Frame import Pixels
 from ..Model.Packages import VIDEO_PACKAGES, checkPackages
 from ..Model.Text import textsOf
@@ -115,7 +116,8 @@ def _load() -> Any:
     try:
         import av
     except ImportError as error:
-        raise NotAnImageError(_("PyAV cannot be loaded: {reason}").format(reason=str(error)), "unsupported") from error
+        text = _("PyAV cannot be loaded: {reason}.").format(reason=reasonOf(error))
+        raise NotAnImageError(text, "unsupported") from error
     av.logging.set_level(av.logging.PANIC)  # its exceptions say the same
     return av
 
@@ -172,7 +174,7 @@ class VideoDecoder:
             if self.waiting:
                 return []  # without a key frame, every decoder complains
             text = _("its {codec} video cannot be decoded ({reason})")
-            text = text.format(codec=CODECS[self.codec].title, reason=getattr(error, "strerror", None) or str(error))
+            text = text.format(codec=CODECS[self.codec].title, reason=reasonOf(error))
             raise NotAnImageError(text, "damaged") from error
 
     def finish(self) -> list[tuple[int, Pixels]]:
@@ -302,7 +304,7 @@ class VideoEncoder:
             self._shape = ()
             rows, columns = picture.shape[:2]
             text = _("{codec} cannot encode pictures of {columns:,} x {rows:,} pixels ({reason}).")
-            text = text.format(codec=CODECS[self.codec].title, columns=columns, rows=rows, reason=str(error))
+            text = text.format(codec=CODECS[self.codec].title, columns=columns, rows=rows, reason=reasonOf(error))
             raise NotAnImageError(text, "unsupported") from error
         self._count += 1
         return b"".join(map(bytes, packets)), any(packet.is_keyframe for packet in packets)

@@ -342,7 +342,7 @@ class AcquisitionProcess:
             self._launch()
         except (OSError, AcquisitionError) as error:
             log.exception("The acquisition process could not be restarted")
-            self._fail(str(error))
+            self._fail(sentence(reasonOf(error)))
 
     def _fail(self, text: str) -> None:
         self._report(Event("failed", text, "error"))

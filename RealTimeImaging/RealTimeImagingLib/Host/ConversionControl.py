@@ -17,7 +17,7 @@ from ..Link.Messages import Converted, Failed, Outcome, Progress
 from ..Model.Errors import ConversionError, RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import naturalOrder, reasonOf
-from ..Model.Text import joined, textsOf
+from ..Model.Text import joined, sentence, textsOf
 from ..Scene.MappedSequence import addMappedVolume, addReadSequence
 from .Callbacks import Callbacks
 from .ChildProcess import JobProcess
@@ -211,7 +211,8 @@ class ConversionControl:
                     slicer.mrmlScene, path, found.offset, found.dtype, found.shape, found.ijkToRAS, found.pairs
                 )
         except (OSError, ValueError) as error:
-            raise ConversionError(_("{path} cannot be opened: {error}.").format(path=path, error=str(error))) from error
+            reason = sentence(reasonOf(error))
+            raise ConversionError(_("{path} cannot be opened: {reason}").format(path=path, reason=reason)) from error
         browser = addReadSequence(slicer.mrmlScene, slicer.modules.sequences.logic(), path)
         if browser is None:
             raise ConversionError(_("Slicer cannot read {path}.").format(path=path))
@@ -225,7 +226,7 @@ class ConversionControl:
         try:
             self.loadOnce(path)
         except (RealTimeImagingError, OSError) as error:
-            text = _("{path} was not loaded: {reason}").format(path=path, reason=str(error))
+            text = _("{path} was not loaded: {reason}").format(path=path, reason=sentence(reasonOf(error)))
             self._callbacks.report(Event("not-loaded", text, "error", path))
         if self._waiting:
             self._loader.start(0)

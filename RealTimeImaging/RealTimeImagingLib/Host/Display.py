@@ -15,6 +15,7 @@ from ..Link.Ring import Place
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import DeviceMessageError, RingError, TooManyDevicesError
 from ..Model.Event import Event
+from ..Model.Files import unexpected
 from ..Model.Frame import Frame, Pixels
 from ..Model.Signal import Signal
 from ..Model.Statistics import Spread, StageTimes, StreamCounts
@@ -75,13 +76,14 @@ class DeviceMessages:
             except Exception as error:  # the boundary of the display: a bad message must not stop the others
                 # A peer may send thousands of names: too many devices are reported once.
                 tooMany = isinstance(error, TooManyDevicesError)
-                trouble = ("", "", "") if tooMany else (message.kind, message.device, str(error))
+                reason = str(error) if isinstance(error, DeviceMessageError) else unexpected(error)
+                trouble = ("", "", "") if tooMany else (message.kind, message.device, reason)
                 if trouble not in self._troubles and len(self._troubles) < MOST_NAMES:
                     self._troubles.add(trouble)
                     if not isinstance(error, DeviceMessageError):
                         log.exception("A message could not be shown")
-                    text = _("A message of {device} could not be shown: {error}")
-                    text = text.format(device=message.device, error=str(error))
+                    text = _("A message of {device} could not be shown: {reason}")
+                    text = text.format(device=message.device, reason=reason)
                     self._callbacks.report(Event("not-shown", text, "error", message.device))
 
     def clear(self) -> None:
@@ -263,7 +265,7 @@ class Display:
             self._callbacks.frameCallbacks.hand(frame)
         except Exception as error:  # the boundary of the display: one frame less must not end the stream
             log.exception("A frame could not be shown")
-            text = _("A frame of {stream} could not be shown: {error}").format(stream=stream, error=str(error))
+            text = _("A frame of {stream} could not be shown: {reason}").format(stream=stream, reason=unexpected(error))
             self._callbacks.report(Event("not-shown", text, "error"))
         finally:
             self._budget.shown(stream, views)

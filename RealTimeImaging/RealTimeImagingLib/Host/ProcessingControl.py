@@ -20,6 +20,7 @@ from ..Link.Commands import Command, Publish
 from ..Link.Messages import PublishedReport, Ready, ValuesReport
 from ..Model.Errors import SettingsError
 from ..Model.Event import Event
+from ..Model.Files import reasonOf
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
 from ..Model.Text import textsOf
@@ -386,7 +387,7 @@ def _jsonOf(parameters: Mapping[str, Any]) -> str:
     try:
         return json.dumps(dict(parameters), default=lambda value: value.tolist())
     except (TypeError, ValueError, AttributeError) as error:
-        raise SettingsError(_("A parameter cannot be sent: {error}").format(error=error)) from error
+        raise SettingsError(_("A parameter cannot be sent: {reason}.").format(reason=reasonOf(error))) from error
 
 
 def _ownEnvironment() -> dict[str, str | None]:

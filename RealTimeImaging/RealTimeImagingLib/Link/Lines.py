@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 
 from ..Model.Errors import RealTimeImagingError
 from ..Model.Event import Event
-from ..Model.Files import reasonOf
-from ..Model.Text import joined, sentence, textsOf
+from ..Model.Files import reasonOf, unexpected
+from ..Model.Text import joined, textsOf
 from .Messages import EventReport, Failed, LogReport, Message, Outcome, encode
 
 _ = textsOf(__file__)
@@ -298,4 +298,4 @@ def outcomeOf(job: Callable[[], Outcome], name: str, kept: str) -> Outcome:
     except Exception as error:
         log.exception("The %s failed", name)
         text = _("The {name} failed: {error}")
-        return Failed(text.format(name=name, error=sentence(f"{type(error).__name__}: {error}")))
+        return Failed(text.format(name=name, error=unexpected(error)))

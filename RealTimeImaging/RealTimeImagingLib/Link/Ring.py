@@ -395,7 +395,7 @@ class RingWriter:
                 try:
                     memory, handle = _create(path, slotBytes * slots, slotBytes * few)
                 except (OSError, ValueError, MemoryError) as error:
-                    reason = f"{folder}: {error}"
+                    reason = f"{folder}: {reasonOf(error)}"
                     continue
                 memory[-len(MAGIC) :] = MAGIC
                 memory.path = path

@@ -7,13 +7,17 @@ import json
 import os
 import re
 import stat
+import struct
 import sys
 import time
+import zlib
 from collections.abc import Iterable
 from typing import Any
+from xml.etree import ElementTree
 
+from .Errors import RealTimeImagingError
 from .SharedFiles import LONGEST
-from .Text import textsOf
+from .Text import Text, sentence, textsOf
 
 _ = textsOf(__file__)
 
@@ -24,6 +28,8 @@ _BUFFER = 1 << 16
 """Bytes of a file that are written at once."""
 LONGEST_MOVE = 0.3
 """Seconds for which a file of Windows may be in use before it cannot be renamed."""
+LONGEST_NAME = 60
+"""Characters that are shown of a missing name."""
 _REASONS = {
     "ENOSPC": _("disk full"),
     "EDQUOT": _("disk quota used up"),
@@ -193,12 +199,49 @@ def removeFile(path: str) -> None:
         pass
 
 
-def reasonOf(error: Exception) -> str:
-    """The reason of an error in plain words, without a full stop."""
+_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Text], ...] = (
+    (UnicodeError, _("it has bytes that are no text")),
+    (MemoryError, _("there is not enough memory")),
+    (RecursionError, _("its parts nest too deeply")),
+    ((struct.error, EOFError), _("it ends too early")),
+    (zlib.error, _("its compressed bytes are damaged")),
+    (LookupError, _("a part of it is missing")),
+    (ArithmeticError, _("a number in it is too large, or impossible")),
+    ((TypeError, AttributeError), _("a value in it is missing, or of another kind than expected")),
+    (ValueError, _("a value in it is impossible")),
+)
+
+
+def reasonOf(error: BaseException) -> str:
+    """Return the reason of an error in plain words, a clause without a full stop, or the sentence of a library's error.
+
+    Words of Python about its own errors tell a user nothing: they are for the log.
+    """
+    text = str(error)
+    if isinstance(error, RealTimeImagingError) or isinstance(text, Text):
+        return text
     if isinstance(error, OSError):
         # Windows has names of its own for the errors of sockets: WSAECONNRESET.
         name = errno.errorcode.get(error.errno or 0, "").removeprefix("WSA")
         if name == "ENOENT" and sys.platform == "win32" and len(str(error.filename)) > LONGEST:
             return _("the path is too long for Windows; choose a shorter folder")
-        return _REASONS.get(name) or error.strerror or str(error)
-    return str(error)
+        if isinstance(error, TimeoutError):
+            name = "ETIMEDOUT"  # that of a socket has no number
+        return _REASONS.get(name) or error.strerror or text
+    if isinstance(error, ImportError):
+        return _("the Python package {name} is missing, or does not fit this computer").format(name=error.name)
+    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+        return _('"{name}" is missing').format(name=error.args[0][:LONGEST_NAME])
+    line = getattr(error, "lineno", None)  # of JSON
+    if isinstance(error, ElementTree.ParseError):
+        line = error.position[0]
+    if line is not None:
+        return _("there is a mistake in line {line}").format(line=line)
+    words = next((words for kinds, words in _WORDS if isinstance(error, kinds)), _("it is damaged"))
+    # FFmpeg has words of its own for each of its codes.
+    return getattr(error, "strerror", None) or words
+
+
+def unexpected(error: BaseException) -> str:
+    """Return a sentence with the class and the text of an error that nothing foresees: it is a fault to report."""
+    return sentence(f"{type(error).__name__}: {error}")

@@ -229,6 +229,8 @@ def _exact(integers: Pixels, floats: Pixels) -> bool:
 
 
 SHAPES = _("(rows, columns), (slices, rows, columns), or one of these with 3 or 4 colour components behind")
+LONGEST_QUOTE = 80
+"""Characters of a value that an error quotes."""
 LATEST = 253_402_300_800.0
 """Seconds since the epoch at the end of the year 9999; times in milliseconds are beyond it."""
 
@@ -255,7 +257,8 @@ def imageOf(
     try:
         values: Pixels = np.asarray(array)
     except (TypeError, ValueError) as error:
-        raise FrameError(_("The value cannot be converted to an array: {error}").format(error=error)) from error
+        text = _("The value cannot be converted to an array: its rows have other lengths, or hold no numbers.")
+        raise FrameError(text) from error
     pixels = _withSlices(values, colour)
     shown = asShown(pixels)
     if ijkToRAS is not None:
@@ -290,11 +293,12 @@ def _matrixOf(given: Any) -> Matrix:
         given = [[given.GetElement(row, column) for column in range(4)] for row in range(4)]
     try:
         numbers = np.asarray(given)
-        if numbers.dtype.kind not in "iuf":
-            raise TypeError(f"its values are of type {numbers.dtype}")
-        return numbers.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise FrameError(_("IJKToRAS is a vtkMatrix4x4 or 4x4 numbers: {error}.").format(error=error)) from error
+    except (TypeError, ValueError):
+        numbers = np.empty(0, object)
+    if numbers.dtype.kind not in "iuf":
+        text = _("IJKToRAS is a vtkMatrix4x4 or 4x4 numbers, not {given}.")
+        raise FrameError(text.format(given=repr(given)[:LONGEST_QUOTE]))
+    return numbers.astype(np.float64)
 
 
 def timeOf(given: float | str | None) -> float | None:

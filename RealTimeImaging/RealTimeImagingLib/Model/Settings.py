@@ -197,7 +197,12 @@ class SettingField:
         :raises SettingsError: it cannot work.
         """
         if self.setting.path:
-            path = typedPath(value)
+            try:
+                path = typedPath(value)
+            except TypeError as error:
+                raise SettingsError(
+                    _('"{name}" is a path, not {value}.').format(name=self.name, value=repr(value))
+                ) from error
             if not path and self.required:
                 raise SettingsError(self.setting.missing or _('"{name}" is an empty path.').format(name=self.name))
             return path
@@ -355,6 +360,26 @@ def settingFields(settings: type[DescribedSettings]) -> tuple[SettingField, ...]
         for field in dataclasses.fields(cast(Any, settings))
         if "setting" in field.metadata
     )
+
+
+def checkNames(settings: type[Any], values: Mapping[str, Any], subject: str) -> None:
+    """Check that a dataclass can be made of values by name.
+
+    :param subject: of the sentence, such as "The export".
+    :raises SettingsError: a name is unknown or missing, or there are no names.
+    """
+    if not isinstance(values, Mapping):
+        text = _("{subject} has settings by name, not {values}.")
+        raise SettingsError(text.format(subject=subject, values=repr(values)))
+    known = {field.name: field for field in dataclasses.fields(settings)}
+    if unknown := sorted(set(values) - set(known)):
+        text = _("{subject} has no setting {names}; it has {others}.")
+        raise SettingsError(text.format(subject=subject, names=", ".join(unknown), others=", ".join(sorted(known))))
+    nothing = dataclasses.MISSING
+    required = [name for name, one in known.items() if one.default is nothing and one.default_factory is nothing]
+    if missing := [name for name in required if name not in values]:
+        text = _("{subject} needs a value of {names}.")
+        raise SettingsError(text.format(subject=subject, names=", ".join(missing)))
 
 
 def placeOf(settings: SourceSettings) -> str:

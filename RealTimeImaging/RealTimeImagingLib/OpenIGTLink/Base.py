@@ -12,8 +12,8 @@ import numpy.typing as npt
 from pyigtl.messages import MessageBase, message_type_to_class_constructor
 
 from ..Model.Errors import WireError
-from ..Model.Files import decodedText
-from ..Model.Text import textsOf
+from ..Model.Files import decodedText, reasonOf
+from ..Model.Text import sentence, textsOf
 
 Buffer = Any
 """Bytes, or a C-contiguous memoryview of bytes."""
@@ -242,7 +242,7 @@ def packed(form: str, *values: Any) -> bytes:
     try:
         return struct.pack(">" + form, *values)
     except (struct.error, OverflowError, TypeError) as error:
-        raise WireError(_("a value does not fit its field ({error})").format(error=str(error))) from error
+        raise WireError(_("a value does not fit its field")) from error
 
 
 Message: TypeAlias = MessageBase
@@ -342,7 +342,7 @@ def unpackContent(message: Message, content: bytes) -> None:
     except _FAULTS as error:
         if not content:
             raise WireError(_("it is empty: the device has no data"), "no-data") from error
-        raise error if isinstance(error, WireError) else WireError(str(error)) from error
+        raise error if isinstance(error, WireError) else WireError(reasonOf(error)) from error
 
 
 def packContent(message: Message) -> Sequence[Buffer]:
@@ -355,7 +355,6 @@ def packContent(message: Message) -> Sequence[Buffer]:
             return message._pack_buffers()
         return [message._pack_content()]
     except _FAULTS as error:
-        text = _("{type} of {device} cannot be sent: {reason}").format(
-            type=message.message_type, device=message.device_name or _("a device without a name"), reason=str(error)
-        )
-        raise WireError(text) from error
+        text = _("{type} of {device} cannot be sent: {reason}")
+        device, reason = message.device_name or _("a device without a name"), sentence(reasonOf(error))
+        raise WireError(text.format(type=message.message_type, device=device, reason=reason)) from error

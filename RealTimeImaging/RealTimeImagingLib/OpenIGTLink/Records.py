@@ -56,7 +56,7 @@ def packRows(form: np.dtype[Any], records: Sequence[tuple[Any, ...]]) -> bytes:
         with np.errstate(over="raise"):
             return np.array(made, form).tobytes()
     except (ValueError, ArithmeticError, TypeError) as error:
-        raise WireError(_("a value does not fit its field ({error})").format(error=error)) from error
+        raise WireError(_("a value does not fit its field")) from error
 
 
 def fieldText(row: Any, name: str) -> str:

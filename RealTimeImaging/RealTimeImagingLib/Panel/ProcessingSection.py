@@ -16,8 +16,9 @@ from ..Host.FunctionDescription import FunctionDescription
 from ..Host.ProcessingControl import RunningProcessor
 from ..Model.Errors import MissingPackageError, RealTimeImagingError
 from ..Model.Event import Event
+from ..Model.Files import reasonOf
 from ..Model.Settings import settingFields, typedPath
-from ..Model.Text import joined
+from ..Model.Text import joined, sentence
 from ..Processing import BuiltIn
 from ..Processing.Description import parametersClass
 from ..Sources.Processor import EVERY
@@ -251,7 +252,8 @@ class ProcessingSection(Section):
         try:
             settings = parametersClass(description)
         except (RealTimeImagingError, LookupError, TypeError, ValueError) as error:
-            self.complain(_("The parameters of {path} cannot be shown: {error}").format(path=path, error=error))
+            reason = sentence(reasonOf(error))
+            self.complain(_("The parameters of {path} cannot be shown: {reason}").format(path=path, reason=reason))
             return
         form = self._forms.get(path)
         if form is None or settingFields(form.settingsClass) != settingFields(settings):

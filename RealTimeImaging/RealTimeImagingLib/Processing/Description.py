@@ -120,9 +120,9 @@ def _describeIn(interpreter: Interpreter, function: str) -> int:
             os.execve(python, command, variablesOf(environment))
         return subprocess.run(command, env=variablesOf(environment), check=False).returncode
     except (SettingsError, OSError) as error:
-        text = _("{python} cannot be started: {reason}.")
-        known = isinstance(error, SettingsError)
-        reason = str(error) if known else text.format(python=python, reason=reasonOf(cast(OSError, error)))
+        reason = reasonOf(error)
+        if isinstance(error, OSError):
+            reason = _("{python} cannot be started: {reason}.").format(python=python, reason=reason)
         os.write(1, encode(Failed(reason)))
         return 0
 

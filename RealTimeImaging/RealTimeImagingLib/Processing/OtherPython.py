@@ -82,7 +82,7 @@ def _answer(python: str, environment: Mapping[str, str | None], *arguments: str)
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except (OSError, ValueError) as error:
-        reason = reasonOf(error) if isinstance(error, OSError) else str(error)
+        reason = reasonOf(error)
         raise SettingsError(_("{python} cannot be started: {reason}.").format(python=python, reason=reason)) from error
     killer = threading.Timer(ANSWER_TIME, process.kill)
     killer.start()

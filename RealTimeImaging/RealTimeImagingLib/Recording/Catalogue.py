@@ -249,7 +249,7 @@ def _withoutManifest(folder: str, paths: list[str]) -> Iterator[RecordingEntry]:
             if isRecording(path):
                 parts.append(openRecording(path))
         except (RecordingError, OSError) as error:
-            problem = str(error) if isinstance(error, RecordingError) else reasonOf(error)
+            problem = reasonOf(error)
     if problem and not parts:
         base = os.path.basename(paths[0]).removesuffix(HEADER)
         yield RecordingEntry(folder, *_nameOf(base), paths[0], "damaged", problem, time=_stat(paths[0])[1])

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..Model.DeviceMessage import KINDS, DeviceMessage
 from ..Model.Errors import FrameError
-from ..Model.Files import parsedJSON
+from ..Model.Files import parsedJSON, reasonOf
 from ..Model.Frame import SCALAR_TYPES, Matrix, checkMatrix
 from ..Model.Poses import OK
 from ..Model.Text import textsOf
@@ -143,9 +143,8 @@ class PartLine:
             if not (math.isfinite(line.start) and math.isfinite(line.origin or 0.0)):
                 raise ValueError(_("The start of the recording is not a time."))
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
-            raise ValueError(
-                _("The description of the recording is damaged: {error}").format(error=str(error))
-            ) from error
+            text = _("The description of the recording is damaged: {reason}.")
+            raise ValueError(text.format(reason=reasonOf(error))) from error
         colours = line.shape[3:]
         if not known or len(line.shape) not in (3, 4) or min(line.shape) < 1 or colours not in ((), (3,), (4,)):
             raise ValueError(_("The description of the recording has an impossible type or shape."))
@@ -202,7 +201,8 @@ class FrameLine(NamedTuple):
             _checkTimes(line.time, line.receiveTime, line.deviceTime)
             _checkAttributes(line.attributes)
         except (TypeError, OverflowError) as error:
-            raise ValueError(_("The description of a frame is damaged: {error}").format(error=str(error))) from error
+            text = _("The description of a frame is damaged: {reason}.")
+            raise ValueError(text.format(reason=reasonOf(error))) from error
         return line
 
 
@@ -239,9 +239,8 @@ class MessagesLine:
                 raise ValueError(_("The description of the messages is damaged."))
             _checkAttributes(line.attributes, line.versions)
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
-            raise ValueError(
-                _("The description of the messages is damaged: {error}").format(error=str(error))
-            ) from error
+            text = _("The description of the messages is damaged: {reason}.")
+            raise ValueError(text.format(reason=reasonOf(error))) from error
         return line
 
 
@@ -300,7 +299,8 @@ class MessageLine(NamedTuple):
             # Files of poses have the index in milliseconds.
             _checkTimes(1000 * time, message.receiveTime, message.deviceTime)
         except (AttributeError, KeyError, TypeError, OverflowError) as error:
-            raise ValueError(_("The description of a message is damaged: {error}").format(error=str(error))) from error
+            text = _("The description of a message is damaged: {reason}.")
+            raise ValueError(text.format(reason=reasonOf(error))) from error
         return cls(number, time, clock, message, missed)
 
     @property

@@ -205,9 +205,7 @@ def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
             )
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordingError(
-            _("{manifestPath} is damaged: {error}").format(manifestPath=manifestPath, error=str(error))
-        ) from error
+        raise _damaged(manifestPath, error) from error
 
 
 def _read(path: str, most: int, whole: bool = True) -> bytes:
@@ -232,7 +230,7 @@ def _read(path: str, most: int, whole: bool = True) -> bytes:
 
 
 def _damaged(name: str, error: Exception) -> RecordingError:
-    return RecordingError(_("{name} is damaged: {error}").format(name=name, error=sentence(str(error))))
+    return RecordingError(_("{name} is damaged: {reason}").format(name=name, reason=sentence(reasonOf(error))))
 
 
 def _unreadable(path: str, error: OSError) -> RecordingError:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, reasonOf
-from ..Model.Text import joined, textsOf
+from ..Model.Text import Text, joined, textsOf
 from .AppendLog import Scan, cutFile, readManifest, scanLines, writeManifest
 from .Layout import EVENTS, HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
@@ -207,7 +207,7 @@ class _Left(ABC):
                 self._check(manifest)
             return manifest
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._damagedManifest = str(error) if isinstance(error, ValueError) else _("its manifest is damaged")
+            self._damagedManifest = str(error) if isinstance(str(error), Text) else _("its manifest is damaged")
             return None
 
     def _event(self, manifest: Mapping[str, Any], last: int | None) -> Event:

@@ -93,8 +93,8 @@ class RecordedValues:
                         if reader.line_num % _LINES == 0:
                             yield
             except (OSError, ValueError, csv.Error) as error:
-                reason = reasonOf(error) if isinstance(error, OSError) else str(error)
-                failed = RecordingError(_("{path} cannot be read: {reason}.").format(path=path, reason=reason))
+                text = _("{path} cannot be read: {reason}.")
+                failed = RecordingError(text.format(path=path, reason=reasonOf(error)))
                 continue
             for part in parts:
                 found = [rows.get(image, []) for image in part.images]

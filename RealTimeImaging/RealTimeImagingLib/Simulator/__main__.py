@@ -17,7 +17,9 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 
 from RealTimeImagingLib.Formats.VideoStream import ENCODERS
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
+from RealTimeImagingLib.Model.Files import reasonOf
 from RealTimeImagingLib.Model.Frame import Image
+from RealTimeImagingLib.Model.Text import sentence
 from RealTimeImagingLib.Simulator.Files import FORMATS, shots
 from RealTimeImagingLib.Simulator.Images import images
 from RealTimeImagingLib.Simulator.Scanners import MODES, FolderScanner, PostingScanner
@@ -46,7 +48,7 @@ def main() -> int:
     except (RealTimeImagingError, OSError, ValueError) as error:
         # A receiver that is stopped together with its scanner breaks the connection.
         if not stopped.is_set():
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{sentence(reasonOf(error) if isinstance(error, OSError) else str(error))}\n")
             return 1
     return 0
 

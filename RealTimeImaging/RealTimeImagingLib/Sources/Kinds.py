@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import os
@@ -12,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..Model.Errors import SettingsError
-from ..Model.Settings import SourceSettings, checkFields, settingFields
+from ..Model.Files import reasonOf
+from ..Model.Settings import SourceSettings, checkFields, checkNames, settingFields
 from ..Model.Text import textsOf
 from .Camera import KIND as CAMERA
 from .DICOM import KIND as DICOM
@@ -92,19 +92,12 @@ def settingsFromJSON(values: Mapping[str, Any]) -> SourceSettings:
         )
     values = dict(values)
     kind = _kind(values.pop("kind", None))
-    known = {field.name for field in dataclasses.fields(kind.settings)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise SettingsError(
-            _("The source {name} has no setting {names}; it has {others}.").format(
-                name=kind.name, names=", ".join(unknown), others=", ".join(sorted(known))
-            )
-        )
+    checkNames(kind.settings, values, _("The source {name}").format(name=kind.name))
     try:
         return kind.settings(**values)
     except (TypeError, AttributeError) as error:
         raise SettingsError(
-            _("The settings of the source {name} do not fit: {reason}").format(name=kind.name, reason=str(error))
+            _("The settings of the source {name} do not fit: {reason}.").format(name=kind.name, reason=reasonOf(error))
         ) from error
 
 

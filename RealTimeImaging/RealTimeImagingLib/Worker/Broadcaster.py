@@ -17,9 +17,10 @@ import numpy as np
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import MissingPackageError, NotAnImageError, WireError
 from ..Model.Event import Event
+from ..Model.Files import unexpected
 from ..Model.Frame import Frame, Pixels
 from ..Model.Quantities import counted
-from ..Model.Text import joined, sentence, textsOf
+from ..Model.Text import joined, textsOf
 from ..OpenIGTLink import (
     CapabilityMessage,
     ImageMessage,
@@ -355,7 +356,7 @@ class Broadcaster:
         except Exception as error:  # the boundary of this thread: the source and the recording must go on
             log.exception("Rebroadcast failed")
             text = _("Rebroadcast over OpenIGTLink failed: {error}")
-            text = text.format(error=sentence(f"{type(error).__name__}: {error}"))
+            text = text.format(error=unexpected(error))
             self._report(Event("broadcast-failed", text, "error"))
         finally:
             for name in list(self._subscribers):

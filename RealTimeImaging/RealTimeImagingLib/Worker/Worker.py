@@ -33,9 +33,10 @@ from ..Link.Ring import RingWriter
 from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
+from ..Model.Files import unexpected
 from ..Model.Frame import Frame, Image
 from ..Model.Settings import placeOf
-from ..Model.Text import Text, joined, sentence, textsOf
+from ..Model.Text import Text, joined, textsOf
 from ..Sources import SourceContext, kindOf, openSource
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Kinds import inWorker
@@ -323,7 +324,7 @@ def _serve(start: Start, lines: Iterator[bytes], writer: LineWriter) -> int:
     except Exception as error:  # the boundary: all unexpected errors end here
         log.exception("The acquisition process failed")
         text = _("The acquisition process failed: {error}")
-        text = text.format(error=sentence(f"{type(error).__name__}: {error}"))
+        text = text.format(error=unexpected(error))
         writer.put(EventReport(Event("failed", text, "error")))
         return 1
     finally:

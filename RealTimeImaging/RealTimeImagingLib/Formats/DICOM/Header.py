@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import struct
 from functools import cache
 from typing import Any, NamedTuple
 
 from ...Model.Errors import NotAnImageError
+from ...Model.Files import reasonOf
 from ...Model.Text import textsOf
 from ..ImageFile import DEFAULT_LIMIT
 from ..Raw import openFile
@@ -17,6 +19,8 @@ from .Geometry import numbersOf
 from .Pixels import valueOf
 
 _ = textsOf(__file__)
+
+log = logging.getLogger(__name__)
 
 _POSITION, _ORIENTATION = "ImagePositionPatient", "ImageOrientationPatient"
 _FIELDS = (
@@ -118,8 +122,9 @@ def readHeader(data: Any, size: int, syntax: Any) -> SliceHeader:
         raise
     except Exception as error:
         # pydicom does not document its exceptions on damaged bytes.
-        reason = _("its elements nest too deeply") if isinstance(error, RecursionError) else str(error)
-        raise NotAnImageError(_("The data set cannot be read: {error}").format(error=reason), "damaged") from error
+        log.info("pydicom cannot read a data set: %r", error)
+        reason = reasonOf(error)
+        raise NotAnImageError(_("The data set cannot be read: {reason}.").format(reason=reason), "damaged") from error
 
 
 def readFileHeader(path: str) -> SliceHeader:

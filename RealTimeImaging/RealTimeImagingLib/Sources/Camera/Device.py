@@ -171,7 +171,8 @@ def _shaped(picture: Pixels, settings: CameraSettings, getBuffer: GetBuffer) -> 
         elif (made := steps[-1][0](picture, steps[-1][1], dst=target)) is not target:
             np.copyto(target, made)
     except cv2.error as error:
-        raise FrameError(_("OpenCV cannot convert the picture: {reason}").format(reason=str(error))) from error
+        text = _("OpenCV cannot convert a picture of the shape {shape} and the type {dtype}.")
+        raise FrameError(text.format(shape=picture.shape, dtype=picture.dtype)) from error
     return target
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from ...Formats.DICOM.SliceGroup import Instance
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
+from ...Model.Files import reasonOf
 from ...Model.Text import textsOf
 from .Files import PREAMBLE, Files, Part
 
@@ -285,10 +286,8 @@ class AssociationState:
         except OSError as error:
             return Incoming(None, error)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            return Incoming(
-                None,
-                NotAnImageError(_("The C-STORE command cannot be read: {reason}").format(reason=str(error)), "damaged"),
-            )
+            text = _("The C-STORE command cannot be read: {reason}.").format(reason=reasonOf(error))
+            return Incoming(None, NotAnImageError(text, "damaged"))
 
     def _noRequest(self) -> list[Item]:
         if self._beginning[:2] in _HTTP:

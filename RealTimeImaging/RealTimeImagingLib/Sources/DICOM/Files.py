@@ -25,7 +25,7 @@ from ...Formats import stampOf
 from ...Formats.DICOM.Header import SliceHeader, readHeader
 from ...Formats.DICOM.SliceGroup import Instance
 from ...Model.Errors import NotAnImageError
-from ...Model.Files import Stamp, makePrivateFolder, openPrivate, writeAll
+from ...Model.Files import Stamp, makePrivateFolder, openPrivate, reasonOf, writeAll
 from ...Model.Text import textsOf
 
 _ = textsOf(__file__)
@@ -196,7 +196,7 @@ def readInstance(path: str, stamp: Stamp) -> Instance:
             syntax = UID(str(meta.TransferSyntaxUID))
         except Exception as error:
             raise NotAnImageError(
-                _("The file's meta information cannot be read: {reason}").format(reason=str(error)), "damaged"
+                _("The file's meta information cannot be read: {reason}.").format(reason=reasonOf(error)), "damaged"
             ) from error
         return Instance(path, stamp, readHeader(data, len(data), syntax), stamp[1] / 1e9)
 

@@ -16,7 +16,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
-from ...Model.Text import Text, joined, textsOf
+from ...Model.Text import Text, joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
 from ..Endpoints import RETRY
 from ..Repetitions import Repetitions
@@ -187,7 +187,7 @@ class DICOMSource:
                 try:
                     self._scp.put(Stored(readInstance(path, stamp), _NO_ASSOCIATION))
                 except (NotAnImageError, OSError, ValueError) as error:
-                    self._scp.put(self._unreadable(path, stamp, str(error)))
+                    self._scp.put(self._unreadable(path, stamp, sentence(reasonOf(error))))
             elif stamp[1] >= started:
                 self._known.add(path)
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from ...Formats import IMAGE_SUFFIXES, PAIRED
 from ...Model.Errors import FrameError, RequestError
-from ...Model.Files import parsedJSON
+from ...Model.Files import parsedJSON, reasonOf
 from ...Model.Frame import ATTRIBUTE_NAME, Image, Matrix, imageOf, textOf, timeOf
 from ...Model.Text import textsOf
 from .Request import Head
@@ -246,7 +246,7 @@ def _json(values: Mapping[str, str], name: str, kind: type[Any]) -> Any:
     try:
         found = parsedJSON(text)
     except ValueError as error:
-        reason = _('"{name}" is not valid JSON: {reason}.').format(name=name, reason=error)
+        reason = _('"{name}" is not valid JSON: {reason}.').format(name=name, reason=reasonOf(error))
         raise RequestError(400, reason) from error
     if not isinstance(found, kind):
         reason = _('"{name}" must be a list in JSON.') if kind is list else _('"{name}" must be an object in JSON.')

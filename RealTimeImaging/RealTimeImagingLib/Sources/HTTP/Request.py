@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...Model.Errors import RequestError
-from ...Model.Files import decodedText
+from ...Model.Files import decodedText, reasonOf
 from ...Model.Text import textsOf
 
 _ = textsOf(__file__)
@@ -228,7 +228,7 @@ def _parse(lines: list[bytes]) -> Head:
         path = unquote(parts.path, errors="strict")
         pairs = parse_qsl(parts.query, keep_blank_values=True, errors="strict", max_num_fields=FIELDS)
     except ValueError as error:
-        text = _("The address in the request cannot be read: {reason}.").format(reason=error)
+        text = _("The address in the request cannot be read: {reason}.").format(reason=reasonOf(error))
         raise RequestError(400, text) from error
     if len(dict(pairs)) < len(pairs):
         raise RequestError(400, _("The address in the request has a name twice."))

@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...Model.Errors import WireError
+from ...Model.Files import reasonOf
 from ...Model.Text import textsOf
 
 _ = textsOf(__file__)
@@ -162,7 +163,7 @@ def _root(text: str) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(body)
     except (ElementTree.ParseError, ValueError) as error:
-        raise WireError(_("it is no XML ({reason})").format(reason=str(error))) from error
+        raise WireError(_("it is no XML ({reason})").format(reason=reasonOf(error))) from error
     for element in root.iter():
         element.tag = str(element.tag).rpartition("}")[2]
     return root

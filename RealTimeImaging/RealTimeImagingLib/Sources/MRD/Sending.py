@@ -15,7 +15,7 @@ from ...Model.Errors import FrameError, NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import naturalOrder, reasonOf
 from ...Model.Frame import LPS_TO_RAS, Image, Pixels
-from ...Model.Text import textsOf
+from ...Model.Text import sentence, textsOf
 from . import HDF5_SUFFIXES
 from .Header import headerXML, metaXML, stampOf
 from .Protocol import (
@@ -190,7 +190,8 @@ def _sendable(series: Any, index: int, path: str) -> ImageMessage | Event:
         return _hdf5Message(series, index)
     except (ValueError, FrameError) as error:
         text = _("Image {number} of {series} in {name} is not sent: {reason}")
-        values = {"number": index + 1, "series": series.name, "name": os.path.basename(path), "reason": str(error)}
+        reason = sentence(reasonOf(error))
+        values = {"number": index + 1, "series": series.name, "name": os.path.basename(path), "reason": reason}
         return Event("not-sent", text.format(**values), "warning", path)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from ...Model.DeviceMessage import DeviceMessage
 from ...Model.Errors import WireError
+from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels
-from ...Model.Text import textsOf
+from ...Model.Text import sentence, textsOf
 from ...OpenIGTLink import (
     CapabilityMessage,
     CommandMessage,
@@ -231,7 +232,7 @@ def messageOf(type_: str, device: str, values: Values) -> Message:
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(
             _("A {type} message cannot be made from {values}: {reason}").format(
-                type=type_, values=str(dict(values)), reason=str(error)
+                type=type_, values=str(dict(values)), reason=sentence(reasonOf(error))
             )
         ) from error
     if re.fullmatch(r"(GET|STT|STP)_[A-Z]{1,8}", type_):

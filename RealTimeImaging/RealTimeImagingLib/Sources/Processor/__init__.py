@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ...Model.Errors import SettingsError
-from ...Model.Files import parsedJSON
+from ...Model.Files import parsedJSON, reasonOf
 from ...Model.Settings import STREAM, SourceSettings, about
-from ...Model.Text import textsOf
+from ...Model.Text import sentence, textsOf
 from ...Processing.Loading import functionName
 from ..Source import Source, SourceContext, SourceKind
 
@@ -86,7 +86,8 @@ def jsonObject(text: str, name: str) -> dict[str, Any]:
     try:
         values = parsedJSON(text)
     except ValueError as error:
-        raise SettingsError(_('"{name}" is no JSON: {error}').format(name=name, error=error)) from error
+        text = _('"{name}" is no JSON: {reason}')
+        raise SettingsError(text.format(name=name, reason=sentence(reasonOf(error)))) from error
     if not isinstance(values, dict):
         raise SettingsError(_('"{name}" is a JSON object, not {value}.').format(name=name, value=repr(values)))
     return values
