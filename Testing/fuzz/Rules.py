@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from RealTimeImagingLib.Model.Errors import LinkError, RealTimeImagingError
+from RealTimeImagingLib.Model.Text import Text
 
 SECONDS = 2.0
 """Most seconds of processor time for one input."""
@@ -25,8 +26,14 @@ LARGEST = 1 << 14
 """Most bytes of an input."""
 CORPUS = Path(__file__).with_name("corpus")
 
-_PYTHON = re.compile(r"Traceback|Errno|object at 0x|\w+Error[:(]|NoneType|\bndarray")
+_PYTHON = re.compile(
+    r"Traceback|Errno|object at 0x|\w+Error[:(]|NoneType|\bndarray|__\w+__|\bcodec can't|requires a buffer|"
+    r"Expecting (value|property|',')|invalid literal|could not convert|(positional|keyword) argument|has no attribute"
+)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_END = re.compile(r"[.?!][)\"]?$")
+SHORT = 12
+"""Characters of an error of Python up to which its text may stand in a sentence by chance."""
 
 
 class Find(AssertionError):
@@ -70,6 +77,7 @@ def check(target: Target, data: bytes) -> None:
         pass  # for developers, in the log
     except RealTimeImagingError as error:
         checkSentence(str(error))
+        _checkCauses(error)
     seconds = time.process_time() - begin
     if seconds > SECONDS:
         raise Find(f"{target.name} took {seconds:.1f} s for {len(data)} bytes")
@@ -85,8 +93,19 @@ def checkSentence(text: str) -> None:
     """
     # What is quoted comes from the input.
     own = _QUOTED.sub("", text)
-    if len(text) < 10 or not text.endswith((".", "?", "!")) or _PYTHON.search(own):
+    if len(text) < 10 or not _END.search(text) or _PYTHON.search(own):
         raise Find(f"no sentence: {text!r}")
+
+
+def _checkCauses(error: BaseException) -> None:
+    # What Python says about its own error tells a user nothing.
+    text, cause = str(error), error.__cause__ or error.__context__
+    while cause is not None:
+        words = str(cause)
+        isOurs = isinstance(cause, RealTimeImagingError | OSError) or isinstance(words, Text)
+        if not isOurs and len(words) > SHORT and words in text:
+            raise Find(f"words of {type(cause).__name__} in a sentence: {text!r}") from error
+        cause = cause.__cause__ or cause.__context__
 
 
 _NAMES = (b"VmSize:", b"VmPeak:", b"VmRSS:", b"VmHWM:")
