@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Formats.DICOM.Geometry import seconds
+from RealTimeImagingLib.Model.Frame import NO_PLACE
 from unit.readers import (
     assertSame,
     assertSameAtWorldPoints,
@@ -154,6 +155,24 @@ def test_one_position_and_a_spacing_are_a_volume(tmp_path):
     (image,) = read(made(tmp_path / "a.dcm", FRAMES, SpacingBetweenSlices=2.5, SliceThickness=9, **place))
     np.testing.assert_allclose(np.diag(image.ijkToRAS)[:3], [-2, -3, 2.5])
     assert len(read(made(tmp_path / "b.dcm", FRAMES, SpacingBetweenSlices=2.5, **{**place, "Modality": "US"}))) == 4
+
+
+@pytest.mark.parametrize(
+    ("count", "position", "orientation", "given"),
+    [
+        (1, "1,0,0", "1,0,0,0,1,0", None),
+        (1, "0,0,0", "1,0,0,0,1,0", "ImagePositionPatient 0,0,0"),
+        (4, "0,0,0", "1,0,0,0,1,0", None),
+        (1, "nan,0,0", "1,0,0,0,1,0", "ImagePositionPatient nan,0,0"),
+        (4, "1,2,3", "0,0,0,0,0,0", "ImageOrientationPatient 0,0,0,0,0,0"),
+        (1, "7", "", "ImagePositionPatient 7"),
+        (1, "", "", None),
+    ],
+)
+def test_a_place_that_is_none_is_an_attribute(tmp_path, count, position, orientation, given):
+    place = {"ImagePositionPatient": position.split(","), "ImageOrientationPatient": orientation.split(",")}
+    image = read(made(tmp_path / "a.dcm", FRAMES[:count], **place))[0]
+    assert image.attributes.get(NO_PLACE) == (given and given.replace(",", "\\"))
 
 
 def test_rt_dose_is_a_volume():

@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib.Model.Errors import FrameError
 from RealTimeImagingLib.Model.Frame import (
     LPS_TO_RAS,
+    NO_PLACE,
     SCALAR_TYPES,
     Frame,
     Image,
     asShown,
     checksum,
+    geometryRemark,
     pictureToRAS,
     shownType,
 )
@@ -239,3 +242,31 @@ def test_a_picture_lies_upright_and_centred_in_the_axial_view():
 def test_from_lps_to_ras_and_back():
     np.testing.assert_array_equal(LPS_TO_RAS @ (1, 2, 3, 1), (-1, -2, 3, 1))
     np.testing.assert_array_equal(LPS_TO_RAS @ LPS_TO_RAS, np.eye(4))
+
+
+# ---- places that no scanner has
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (np.diag([1.0, 1, 1, 1]), None),
+        (pictureToRAS(1920, 1080), None),
+        (np.diag([1e-5, 1e-5, 1e-5, 1]), None),
+        (np.array([[1.0, 0, 0, 1e30], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), r"first voxel is 1e\+30 mm"),
+        (np.diag([1.0, 2e7, 1, 1]), r"voxels are 2e\+07 mm"),
+        (np.diag([1.0, 1, 1e-9, 1]), r"voxels are 1e-09 mm"),
+    ],
+)
+def test_a_place_that_no_scanner_has_is_named(matrix, words):
+    text = geometryRemark(Image(PIXELS, matrix), "Live")
+    if words is None:
+        assert text is None
+    else:
+        assert text.startswith("Live: ")
+        assert re.search(words, text)
+
+
+def test_a_place_that_means_none_is_named():
+    image = Image(PIXELS, np.eye(4), None, {NO_PLACE: "ImagePositionPatient nan"})
+    assert "gives the place as ImagePositionPatient nan." in geometryRemark(image, "Live")

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -57,12 +58,17 @@ def test_it_reports_its_number_then_ready_and_at_last_its_counts(acquire, incomi
     assert acquisition.lines[0] == {"pid": acquisition.process.pid}
     ready = next(line for line in acquisition.lines if "ready" in line)
     assert ready["counts"] == COUNTS | {"received": {}}
-    for number in range(3):
-        arrive(incoming / f"{number}.nii", niftiFile(number))
+    arrive(incoming / "0.nii", niftiFile(0))
+    for number in (1, 2):
+        # The offset is a number of float32 at byte 280 + 12 (srow_x) of the header.
+        data = bytearray(niftiFile(number))
+        data[292:296] = struct.pack("<f", 1e30)
+        arrive(incoming / f"{number}.nii", bytes(data))
     arrive(incoming / "bad.nii", b"no image" * 99)
     acquisition.untilCounted(3, 1)
     assert acquisition.stop() == 0
     assert acquisition.lines[-1] == {"end": True, "counts": COUNTS | {"received": {"Live": 3}, "rejected": 1}}
+    assert acquisition.codes.count("unlikely-geometry") == 1  # of two images
 
 
 def test_every_file_is_received_or_rejected_and_pixels_are_those_that_were_sent(acquire, incoming):

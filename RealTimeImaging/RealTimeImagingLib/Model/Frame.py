@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .Errors import FrameError
-from .Text import textsOf
+from .Text import Text, joined, textsOf
 
 _ = textsOf(__file__)
 
@@ -31,6 +31,13 @@ SCALAR_TYPES: tuple[np.dtype[Any], ...] = tuple(
 
 ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 """Attribute names that NRRD stores: a ": " makes the file unreadable, and other characters lose the attribute."""
+
+FARTHEST = 1e6
+"""Millimetres from the origin beyond which no scanner has a voxel; also the largest size of a voxel."""
+SMALLEST = 1e-6
+"""Least size of a voxel, millimetres: that of an atomic force microscope is larger."""
+NO_PLACE = "NoPlace"
+"""Attribute of an image at the origin whose sender gives a place that means none: what it gives, such as "nan"."""
 
 LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Left factor that turns IJKToLPS into IJKToRAS, and IJKToRAS into IJKToLPS."""
@@ -163,6 +170,39 @@ def _checkNumbers(matrix: bytes) -> None:
     lengths = [math.sqrt(sum(number * number for number in axis)) for axis in axes]
     if not all(lengths) or abs(_determinant(axes, lengths)) < 1e-6:
         raise FrameError(_("The three axes of IJKToRAS do not span space: two are parallel, or one is zero."))
+
+
+def geometryRemark(image: Image, stream: str) -> Text | None:
+    """Return a sentence about the place of an image if no scanner has it, else None. The image is shown in any case.
+
+    :param stream: name of the stream.
+    """
+    if given := image.attributes.get(NO_PLACE):
+        text = _(
+            "{stream} is shown at the origin of the scene, because its sender gives the place as {given}. Check the "
+            "position at the sender."
+        )
+        return text.format(stream=stream, given=given)
+    found = _unlikely(image.ijkToRAS.tobytes())
+    if found is None:
+        return None
+    name, value = found
+    text = _(
+        "{stream}: the first voxel is {value} mm from the origin. The image is shown there; a view may stay black."
+    )
+    if name == "size":
+        text = _("{stream}: the voxels are {value} mm in size. The image is shown so; a view may stay black.")
+    advice = _("Check the units, the position and the spacing at the sender.")
+    return joined(text.format(stream=stream, value=f"{value:.3g}"), advice)
+
+
+@lru_cache(maxsize=64)
+def _unlikely(matrix: bytes) -> tuple[str, float] | None:
+    rows: list[list[float]] = np.frombuffer(matrix).reshape(4, 4).tolist()
+    *sizes, distance = (math.hypot(*(row[column] for row in rows[:3])) for column in range(4))
+    if distance > FARTHEST:
+        return "place", distance
+    return next((("size", size) for size in sizes if not SMALLEST <= size <= FARTHEST), None)
 
 
 def _determinant(axes: list[list[float]], lengths: list[float]) -> float:

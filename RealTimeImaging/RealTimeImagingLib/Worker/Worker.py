@@ -34,7 +34,7 @@ from ..Link.WorkFolders import readHolder, removeWorkFolders
 from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
 from ..Model.Files import unexpected
-from ..Model.Frame import Frame, Image
+from ..Model.Frame import Frame, Image, geometryRemark
 from ..Model.Settings import placeOf
 from ..Model.Text import Text, joined, textsOf
 from ..Sources import SourceContext, kindOf, openSource
@@ -103,6 +103,8 @@ class Worker:
         self._reportedDetails: dict[str, object] = {}
         self._reportedProblem = self._problemText = ""
         self._statusDue = 0.0
+        self._remarked: set[str] = set()
+        """Streams whose place has been reported as unlikely."""
 
     def command(self, command: Command) -> None:
         """Take a command, from any thread."""
@@ -225,12 +227,19 @@ class Worker:
         self._checkpoint.accept(arrival.stream, stored)
         if arrival.accepted:
             arrival.accepted(frame.number, stored)
+        self._remark(frame.stream, image)
         # First: Slicer, which a line wakes, may take this processor to copy the pixels.
         self._publisher.publish(frame)
         self._sender.show(frame, self._counts({frame.stream: frame.number + 1}))
         self._broadcast.send(frame)
         self._recording.report()
         self._reportCheckpoint()
+
+    def _remark(self, stream: str, image: Image) -> None:
+        """Report a place that no scanner has, once for each stream."""
+        if stream not in self._remarked and (text := geometryRemark(image, stream)):
+            self._remarked.add(stream)
+            self._sender.event(Event("unlikely-geometry", text, "warning", stream), self._counts())
 
     def _execute(self, command: Command) -> None:
         # The source takes every command, and before the others: it must skip no frame that is recorded from now on.

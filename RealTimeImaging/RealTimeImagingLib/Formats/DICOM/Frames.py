@@ -17,6 +17,7 @@ from .Geometry import (
     earliest,
     frameStep,
     frameTimes,
+    noPlaceOf,
     numbersOf,
     ownPlane,
     spacingOf,
@@ -167,13 +168,14 @@ def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
     """Return the images of frames without positions in functional groups, in order."""
     times, own = frameTimes(dataset, count), ownPlane(dataset, 0, columns, rows)
     matrix = pictureToRAS(columns, rows, spacingOf(dataset, 0)) if own is None else own
-    single = [Placed([frame], matrix, times[frame]) for frame in range(count)]
+    noPlace = noPlaceOf(dataset, count)
+    single = [Placed([frame], matrix, times[frame], noPlace) for frame in range(count)]
     step = None if own is None else frameStep(dataset, count)
     volumes = _byVectors(dataset, count) if step is not None else []
     if step is None or not volumes:
         return single
     matrix[:3, 2] *= step / np.linalg.norm(matrix[:3, 2])
-    return [Placed(frames, matrix, earliest(times, frames)) for frames in volumes]
+    return [Placed(frames, matrix, earliest(times, frames), noPlace) for frames in volumes]
 
 
 def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int) -> list[Placed]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...Model.Frame import LPS_TO_RAS, Matrix, pictureToRAS
+from ...Model.Files import decodedText
+from ...Model.Frame import LPS_TO_RAS, NO_PLACE, Matrix, pictureToRAS
 from ...Model.Text import textsOf
 from ..ImageFile import sinceFirst
 from .Pixels import functionalGroup, valueOf
@@ -39,6 +40,8 @@ PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP")
 """Modalities whose images are pictures or moments, and slices of a volume only where each has a position."""
 _MOMENTS = (*PROJECTIONS, "OT")
 """Modalities whose frames without positions are moments."""
+_LONGEST_VALUE = 60
+"""Characters of a value that is no place."""
 _CENTIMETRES = 3
 """PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
 
@@ -120,6 +123,21 @@ def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None
     return inRAS
 
 
+def noPlaceOf(dataset: Any, count: int) -> dict[str, str]:
+    """Return the attribute NO_PLACE for elements that should be a place and are none; else nothing.
+
+    Zeros are a place. As that of the only frame of a file, they are what many senders write for none.
+    """
+    for name, numbers in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)):
+        element, found = dataset.get_item(name), numbersOf(dataset, name, numbers)
+        isGiven = element is not None and element.value not in (None, b"", "")
+        if isGiven and (found is None or (not any(found) and (count == 1 or numbers == 6))):
+            value = element.value
+            text = decodedText(value).strip() if isinstance(value, bytes) else "\\".join(map(str, listOf(value)))
+            return {NO_PLACE: f"{name} {text[:_LONGEST_VALUE]}"}
+    return {}
+
+
 def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
     """Return the millimetres between columns and between rows; 1 where the file has no spacing."""
     # The file has them in the opposite order (PS3.3 section 10.7.1.3).
@@ -196,10 +214,15 @@ def numbersOf(source: Any | None, name: str, count: int) -> list[float] | None:
     if source is None or (value := valueOf(source, name)) is None:
         return None
     try:
-        found = [float(number) for number in (value if hasattr(value, "__len__") else [value])]
+        found = [float(number) for number in listOf(value)]
     except (ValueError, TypeError, OverflowError):
         return None
     return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def listOf(value: Any) -> list[Any]:
+    """Return the values of an element, of which there may be one."""
+    return list(value) if hasattr(value, "__len__") and not isinstance(value, str) else [value]
 
 
 def frameTimes(dataset: Any, count: int) -> list[float | None]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
-from ...Model.Frame import Image, Matrix, Pixels
+from ...Model.Frame import NO_PLACE, Image, Matrix, Pixels
 from ...Model.Text import joined, textsOf
 from .. import GetBuffer, openImageFile
 from ..ImageFile import checkRightAngles, makeImage
@@ -20,7 +20,7 @@ from .Stacking import ARRIVING, normalOf, stacked
 
 _ = textsOf(__file__)
 
-_OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth")
+_OWN = ("SOPInstanceUID", "InstanceNumber", "TriggerTime", "WindowCenter", "WindowWidth", NO_PLACE)
 """Attributes of a single slice that do not describe its volume."""
 
 
