@@ -83,7 +83,7 @@ def test_windows_words_its_own_codes(monkeypatch):
     monkeypatch.setattr(ctypes, "FormatError", lambda code: f"Windows knows {code}. ", raising=False)
     assert reasonOf(socketError(10_064)) == "Windows knows 10064."
     monkeypatch.setattr(errno, "errorcode", {10_065: "WSAEHOSTUNREACH", 10_054: "WSAECONNRESET"})
-    assert reasonOf(socketError(10_065)) == "no way to that computer"
+    assert reasonOf(socketError(10_065)) == "no route to that computer"
     assert reasonOf(socketError(10_054)) == "the other side reset the connection"
 
 
@@ -91,7 +91,7 @@ def test_a_computer_without_a_way_to_it_is_worded(monkeypatch):
     connector = Connector("192.0.2.1", 18944)
     (event,) = connector._refused(errno.EHOSTUNREACH, 0.0)
     assert event.code == "not-connected"
-    assert "192.0.2.1:18944 cannot be reached: no way to that computer." in event.text
+    assert "192.0.2.1:18944 cannot be reached: no route to that computer." in event.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

@@ -376,7 +376,7 @@ def networkAddresses() -> list[str]:
                 probe.connect((far, 9))
                 found[probe.getsockname()[0]] = None
         except OSError:
-            continue  # there is no way to that network
+            continue  # no route to that network
     return [one for one in found if not isLoopback(one) and one != ANYWHERE[4]]
 
 
