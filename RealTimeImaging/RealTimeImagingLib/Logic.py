@@ -340,7 +340,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         frame's geometry where the size agrees, its device time and attributes. Streams that callbacks make go only to
         callbacks that name them here, and never to their makers. ``statistics()["callbackMs"]`` has the duration of
         each callback; the event "callback-slow" reports when it is too long. A function that is defined again, as by a
-        block that is pasted twice, replaces the earlier one.
+        block that is pasted twice, replaces the earlier one of the same ``stream``.
 
         :param stream: only frames of this stream.
         :param every: True also calls with frames that arrive in Slicer and are not shown because drawing takes too

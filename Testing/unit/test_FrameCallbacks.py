@@ -145,6 +145,16 @@ def test_a_block_that_is_pasted_twice_calls_once(listening):
     assert list(listening.callbacks.times()) == ["mean", "mean 2", "other", "other 2"]
 
 
+def test_a_function_that_is_defined_again_replaces_that_of_its_stream_only(listening):
+    seen = []
+    console = {"__name__": "__main__", "seen": seen, "callbacks": listening.callbacks}
+    for mark, stream in (("a", "Live"), ("b", "Other"), ("c", "Other")):
+        exec(f"def mean(frame): seen.append({mark!r})\ncallbacks.add(mean, stream={stream!r})", console)
+    listening.callbacks.hand(frame(0))
+    listening.callbacks.hand(frame(1, "Other"))
+    assert seen == ["a", "c"]
+
+
 def test_inner_functions_of_one_name_are_different(listening):
     """So are lambdas, bound methods and wrapped functions."""
     seen = []

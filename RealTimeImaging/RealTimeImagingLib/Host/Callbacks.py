@@ -80,13 +80,13 @@ class FrameCallbacks:
     def add(self, callback: FrameCallback, stream: str | None = None, every: bool = False) -> None:
         """Call with every frame that is shown, or with the frames of one stream; ignore a second call.
 
-        A function that is defined again replaces the earlier one, see :func:`redefines`.
+        A function that is defined again replaces the earlier one of the same stream, see :func:`redefines`.
 
         :param every: also call with frames that arrive and are not shown.
         """
         if any(one.callback == callback and one.stream == stream for one in self._entries):
             return
-        self._entries = [one for one in self._entries if not redefines(callback, one.callback)]
+        self._entries = [one for one in self._entries if one.stream != stream or not redefines(callback, one.callback)]
         name = str(getattr(callback, "__name__", type(callback).__name__)).strip("<>")
         taken = {one.name for one in self._entries}
         self._entries.append(_Entry(callback, stream, freeName(name, taken), every))
