@@ -95,12 +95,12 @@ class RealTimeImagingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         """Show the state in the panel, no longer in the status bar."""
         if self.panel:
-            self.panel.refreshSoon()
+            self.panel.refreshNow()
 
     def exit(self) -> None:
         """Show recording and alarms in Slicer's status bar, while another module is open."""
         if self.panel:
-            self.panel.refreshSoon()
+            self.panel.refreshNow()
 
     def onSceneChanged(self, caller: Any = None, event: Any = None) -> None:
         """Show the settings of the scene that was loaded."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from RealTimeImagingLib import FolderSettings
 
-from .conftest import until
+from .conftest import until, untilStopped
 from .test_Panel import panelOf
 
 
@@ -34,10 +35,10 @@ def paint(pace, clock, seconds):
 
 
 def test_aFastWindowIsPaintedFiveTimesASecond(pace, clock):
-    assert (pace.wait(), pace.part) == (0.2, 0.001)
+    assert (pace.wait(), pace.part) == (0.2, 0.0005)
     for _ in range(5):
         paint(pace, clock, 0.002)
-    assert (pace.wait(), pace.part) == (0.2, 0.001)
+    assert (pace.wait(), pace.part) == (0.2, 0.0005)
 
 
 @pytest.mark.parametrize(("painting", "wait"), [(0.015, 0.885), (0.02, 1.18), (0.5, 0.7)])
@@ -92,3 +93,38 @@ def test_aChangeDuringASlowRefreshWaitsForTheNextOne(module, noErrors):
     panel.refreshPart(float("inf"))
     assert panel._soon
     assert 1000 < panel._refreshTimer.interval <= 1200
+
+
+def test_anActionIsShownAtOnceInASlowWindow(module, logic, incoming, noErrors):
+    """So is a source that starts or stops; what a refresh itself changes is no action."""
+    panel = panelOf(module)
+    panel.refresh()
+    until(lambda: panel._pace._paintings)
+
+    def waits() -> bool:
+        panel._pace._paintings.extend([0.02] * 5)
+        panel.refresh()
+        panel.refreshSoon()
+        return panel._refreshTimer.interval > 1000
+
+    assert waits()
+    panel.ui.refreshRecordingsButton.click()
+    assert panel._refreshTimer.interval <= 100
+    assert waits()
+    panel.ui.stallSoundCheckBox.click()
+    assert panel._refreshTimer.interval <= 100
+    panel.refreshPart(0)
+    panel.ui.stallSoundCheckBox.click()
+    panel.refreshPart(float("inf"))
+    assert panel._refreshTimer.interval <= 100
+    assert waits()
+    logic.start(FolderSettings(incoming))
+    assert panel._refreshTimer.interval <= 100
+    assert waits()
+    logic.changed.emit()
+    assert panel._refreshTimer.interval > 1000
+    until(lambda: panel.ui.statusLabel.text.startswith("No image has arrived"))
+    assert waits()
+    logic.stop()
+    assert panel._refreshTimer.interval <= 100
+    untilStopped(logic)

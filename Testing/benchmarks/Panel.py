@@ -141,7 +141,7 @@ def _timed(panel: Any, logic: Any, spent: list[float], refreshes: list[float]) -
     refreshPart = timing(panel.refreshPart)
 
     def part() -> None:
-        if not panel._steps:
+        if not panel.refreshing:
             refreshes.append(0.0)
         refreshPart()
         refreshes[-1] += spent[-1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import qt
 import slicer
@@ -19,6 +19,19 @@ EVENTS_SHOWN = 100
 """Most lines in the list."""
 LINES = 7
 """Lines of text for which the list has room; 3 for a single event."""
+PIECE = 50
+"""Lines that are made in one piece of work."""
+
+
+class _Line(NamedTuple):
+    """Line of the list.
+
+    :param tip: the whole text when it is elided, else empty.
+    """
+
+    text: str = ""
+    tip: str = ""
+    colour: str = ""
 
 
 class EventsSection(Section):
@@ -30,8 +43,10 @@ class EventsSection(Section):
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None], log: EventLog) -> None:
         super().__init__(ui, logic, complain)
         self._log, self._shown = log, (-1, False, "", "")
-        self._lines: list[tuple[str, str]] = []
-        """Text and colour of each line."""
+        self._lines: list[_Line] = []
+        """What the list shows."""
+        self._turn = 0
+        """Number of times that lines were made."""
         self._seen: list[Any] = []
         for words in (_("All events"), _("Warnings and errors")):
             ui.eventsFilterComboBox.addItem(words)
@@ -61,41 +76,53 @@ class EventsSection(Section):
         self._showEvents()
 
     def _showEvents(self, *_value: Any) -> None:
+        for _pause in self.pieces({}):
+            pass
+
+    def pieces(self, values: dict[str, Any]) -> Iterator[None]:
+        """Show the events: make PIECE lines in each piece of work, and write all in the last one."""
         box = self.ui.eventsList
         warning, normal = warningColour(box), box.palette.color(qt.QPalette.Text).name()
         shown = self._log.version, self._warnings, warning, normal
         if self.ui.statusSection.collapsed or shown == self._shown:
             return
+        self._turn = turn = self._turn + 1
+        lines: list[_Line] = []
+        for one in self._log.newest(EVENTS_SHOWN, self._warnings):
+            lines.append(_lineOf(one, normal if one.last.level == "info" else warning))
+            if len(lines) % PIECE == 0:
+                yield
+                if turn != self._turn:
+                    return  # the user has chosen other events
         self._shown = shown
-        events = self._log.newest(EVENTS_SHOWN, self._warnings)
-        lines = [(eventLine(one), normal if one.last.level == "info" else warning) for one in events]
         self._showLines(lines)
         room = LINES if len(lines) > 1 else 3 * len(lines)
         setRoom(box, room * box.fontMetrics().lineSpacing())
         for name in ("copyEventsButton", "saveEventsButton", "clearEventsButton"):
             getattr(self.ui, name).enabled = bool(lines)
 
-    def _showLines(self, lines: list[tuple[str, str]]) -> None:
+    def _showLines(self, lines: list[_Line]) -> None:
         """Write the lines that have changed; lines that are new move the others down."""
         box, shown = self.ui.eventsList, self._lines
         for _new in range(lines.index(shown[0]) if shown and shown[0] in lines else 0):
             box.insertItem(0, "")
-            shown.insert(0, ("", ""))
-        for row, (text, colour) in enumerate(lines):
-            if row < len(shown) and shown[row] == (text, colour):
-                continue
-            if row >= box.count:
-                box.addItem("")
-            item = box.item(row)
-            item.setText(breakable(elided(text)))
-            # Each change lays out the list again.
-            before, colourBefore = shown[row] if row < len(shown) else ("", "")
-            if (tip := _tip(text)) != _tip(before):
-                item.setToolTip(plainTip(tip))
-            if colour != colourBefore:
-                item.setForeground(qt.QBrush(qt.QColor(colour)))
-        while box.count > len(lines):
-            box.takeItem(box.count - 1)
+            shown.insert(0, _Line())
+        for _new in range(len(shown), len(lines)):
+            box.addItem("")
+            shown.append(_Line())
+        # Each change lays out the list again.
+        for row, (line, before) in enumerate(zip(lines, shown, strict=False)):
+            if line != before:
+                item = box.item(row)
+                if line.text != before.text:
+                    item.setText(line.text)
+                if line.tip != before.tip:
+                    item.setToolTip(line.tip)
+                if line.colour != before.colour:
+                    item.setForeground(qt.QBrush(qt.QColor(line.colour)))
+        while len(shown) > len(lines):
+            box.takeItem(len(shown) - 1)
+            shown.pop()
         self._lines = lines
 
     @property
@@ -126,9 +153,10 @@ class EventsSection(Section):
         self._showEvents()
 
 
-def _tip(line: str) -> str:
-    """Return the tool tip of a line: the whole text when it is elided."""
-    return "" if elided(line) == line else line
+def _lineOf(equal: EqualEvents, colour: str) -> _Line:
+    text = eventLine(equal)
+    short = elided(text)
+    return _Line(breakable(short), "" if short == text else plainTip(text), colour)
 
 
 def eventLine(equal: EqualEvents) -> str:

@@ -10,7 +10,9 @@ from statistics import median
 
 SHORTEST, LONGEST = 0.2, 1.2
 """Least seconds between two refreshes: figures that change faster cannot be read; and most, for slow windows."""
-PART, SLOW = 0.001, 0.01
+ASKED = 0.1
+"""Most seconds to the refresh after an action of the user, and least seconds between two of them."""
+PART, SLOW = 0.0005, 0.01
 """Seconds after which a refresh lets the window do other work before it goes on; and of a painting, which follows each
 part, above which the refresh is one part."""
 SHARE = 1 / 60
@@ -46,8 +48,13 @@ class RefreshPace:
         """Note that the window is idle after the painting."""
         self._paintings.append(self._clock() - self._ended)
 
-    def wait(self) -> float:
-        """Return the seconds until the next refresh of a panel that has something new to show."""
+    def wait(self, asked: bool = False) -> float:
+        """Return the seconds until the next refresh of a panel that has something new to show.
+
+        :param asked: True: the user waits for it, also in a slow window.
+        """
+        if asked:
+            return max(0.0, self._ended + ASKED - self._clock())
         pause = min(LONGEST, self._painting / SHARE)
         return max(SHORTEST, self._ended + pause - self._clock())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import qt
@@ -51,6 +52,16 @@ class Row:
     enabled: Sequence[bool]
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What a row of the table shows: text and tool tip of each cell, colour of the state, and its buttons."""
+
+    cells: Sequence[tuple[str, str]] = ()
+    colour: str = ""
+    name: str = ""
+    enabled: Sequence[bool] = ()
+
+
 class RowsTable:
     """One row for each key; the table takes no room while there is none.
 
@@ -71,7 +82,9 @@ class RowsTable:
     ) -> None:
         self._table, self._connect, self._buttons, self._spare = table, connect, buttons, spare
         self._keys: list[Any] = []
-        self._shown: list[tuple[Row, str] | None] = []
+        self._shown: list[_Shown] = []
+        self._count = 0
+        """Number of visible rows."""
         self._fitted: tuple[int, list[Any]] = (0, [])
         titles = ["", *headers, *[""] * len(buttons)]
         self._first = len(headers) + 1
@@ -105,10 +118,12 @@ class RowsTable:
         table, selected = self._table, self.selected
         self._keys = [row.key for row in rows]
         # Rows stay with their buttons, and are hidden when they are not needed.
-        while table.rowCount < len(rows):
+        while len(self._shown) < len(rows):
             self._addRow()
-        for place in range(table.rowCount):
-            table.setRowHidden(place, place >= len(rows))
+        if len(rows) != self._count:
+            self._count = len(rows)
+            for place in range(len(self._shown)):
+                table.setRowHidden(place, place >= len(rows))
         for place, row in enumerate(rows):
             self._showRow(place, row)
         if selected is not self.selected:
@@ -121,7 +136,7 @@ class RowsTable:
         setRoom(table, height)
 
     def _addRow(self) -> None:
-        table, place = self._table, self._table.rowCount
+        table, place = self._table, len(self._shown)
         table.setRowCount(place + 1)
         for column in range(self._first):
             item = qt.QTableWidgetItem("")
@@ -134,27 +149,34 @@ class RowsTable:
             button.toolTip = one.tip
             table.setCellWidget(place, self._first + number, button)
             self._connect(button, "clicked()", partial(self._press, place, one.act))
-        self._shown.append(None)
+        self._shown.append(_Shown())
 
     def _showRow(self, place: int, row: Row) -> None:
-        colour = stateColour(self._table, row.state)
-        if (row, colour) == self._shown[place]:
-            return
-        self._shown[place] = row, colour
-        for column, (text, tip) in enumerate(zip((SYMBOLS[row.state], *row.texts), row.tips, strict=True)):
-            item = self._table.item(place, column)
-            item.setText(breakable(elided(text)))
-            item.setToolTip(plainTip(tip))
-        self._table.item(place, STATE).setForeground(qt.QBrush(qt.QColor(colour)))
-        for number, one in enumerate(self._buttons):
-            button = self._table.cellWidget(place, self._first + number)
-            button.enabled = row.enabled[number]
-            button.setAccessibleName(one.name.format(name=row.texts[0]))
+        texts, colour = (SYMBOLS[row.state], *row.texts), stateColour(self._table, row.state)
+        cells = [(breakable(elided(text)), plainTip(tip)) for text, tip in zip(texts, row.tips, strict=True)]
+        now, before = _Shown(cells, colour, row.texts[0], row.enabled), self._shown[place]
+        self._shown[place] = now
+        # Each change of a cell measures its column again.
+        for column, (cell, shown) in enumerate(zip_longest(now.cells, before.cells, fillvalue=("", ""))):
+            if cell != shown:
+                item = self._table.item(place, column)
+                if cell[0] != shown[0]:
+                    item.setText(cell[0])
+                if cell[1] != shown[1]:
+                    item.setToolTip(cell[1])
+        if now.colour != before.colour:
+            self._table.item(place, STATE).setForeground(qt.QBrush(qt.QColor(colour)))
+        if (now.name, now.enabled) != (before.name, before.enabled):
+            for number, one in enumerate(self._buttons):
+                button = self._table.cellWidget(place, self._first + number)
+                button.enabled = row.enabled[number]
+                button.setAccessibleName(one.name.format(name=row.texts[0]))
 
     def _fitWidth(self) -> None:
         """Hide the spare columns for which there is no room."""
         table = self._table
-        state = table.viewport().width, [row and row[0].texts for row in self._shown]
+        # Texts of equal length are almost equally wide, and measuring takes long.
+        state = table.viewport().width, [[len(text) for text, _tip in shown.cells] for shown in self._shown]
         if state == self._fitted or not self._keys or not table.isVisible():
             return
         self._fitted = state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import qt
@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from slicer.i18n import translate
 
 from ..Model.Errors import MissingPackageError, RealTimeImagingError
+from ..Model.Signal import Signal
 from ..Model.Text import Text
 
 BREAK = "\u200b"
@@ -334,14 +335,19 @@ class Section:
 
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         self.ui, self.logic, self.complain = ui, logic, complain
+        self.acted: Signal[[]] = Signal()
+        """Emitted after an action of the user, and after another change of a widget."""
         self._connections: list[tuple[Any, str, Callable[..., None]]] = []
         self._dialog: tuple[Any, Callable[[str], None]] | None = None
 
     def connect(self, sender: Any, signal: str, slot: Callable[..., None]) -> None:
         """Connect until :meth:`close`. A click also hides the reason why the last action was not possible."""
-        for receiver in (self._hideComplaint, slot) if signal == "clicked()" else (slot,):
+        for receiver in (self._hideComplaint, slot, self._act) if signal == "clicked()" else (slot, self._act):
             sender.connect(signal, receiver)
             self._connections.append((sender, signal, receiver))
+
+    def _act(self, *_values: Any) -> None:
+        self.acted.emit()
 
     def _hideComplaint(self) -> None:
         self.complain("")
@@ -382,6 +388,14 @@ class Section:
 
         :param values: logic.statistics().
         """
+
+    def pieces(self, values: dict[str, Any]) -> Iterator[None]:
+        """Show the logic's state as :meth:`refresh` does; yield where the window may do other work in between.
+
+        A section of much work overrides it.
+        """
+        self.refresh(values)
+        yield from ()
 
     def attempt(self, action: Callable[[], object]) -> bool:
         """Do what the user asked for; return False and show the reason when it is not possible.

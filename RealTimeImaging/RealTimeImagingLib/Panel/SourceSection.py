@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -136,8 +136,14 @@ class SourceSection(Section):
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show the running sources, Start or Stop, and the state of the controls of all kinds."""
+        for _pause in self.pieces(values):
+            pass
+
+    def pieces(self, values: dict[str, Any]) -> Iterator[None]:
+        """Show the rows of the running sources, then the controls."""
         self._addForms()
         self._table.refresh()
+        yield
         running, ui = list(self.states.running), self.ui
         several = len(running) > 1
         ui.startButton.text = _("Stop all") if several else _("Stop") if running else _("Start")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
@@ -92,7 +92,13 @@ class StatusSection(Section):
 
     def refresh(self, values: dict[str, Any]) -> None:
         """Show state, counts and the last event."""
+        for _pause in self.pieces(values):
+            pass
+
+    def pieces(self, values: dict[str, Any]) -> Iterator[None]:
+        """Show the state, then the figures."""
         self.refreshLine()
+        yield
         ui = self.ui
         frames = _("{received} received, {shown} shown, {skipped} skipped, {rejected} rejected").format(**values)
         show(ui.framesLabel, frames)

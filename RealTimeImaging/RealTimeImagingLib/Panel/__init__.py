@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -52,10 +52,14 @@ class Panel:
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
         self._refreshTimer.connect("timeout()", self.refreshPart)
-        self._steps: deque[Callable[[], object]] = deque()
-        """What is left to do in this refresh."""
-        self._again = False
-        """Something changed during this refresh."""
+        self._steps: deque[Iterator[None]] = deque()
+        """What is left to do in this refresh; each yields between two pieces of its work."""
+        self._showing = False
+        """True during a piece of work: a widget that changes then was not changed by the user."""
+        self._again = self._asked = False
+        """Something changed during this refresh; and the user did it, or a source."""
+        self._known: list[object] = []
+        """The sources and their states when they changed last."""
         self._soon = False
         """A refresh is due before the quiet one."""
         self._pace = RefreshPace()
@@ -83,6 +87,8 @@ class Panel:
             self._events,
             self._status,
         ]
+        for section in self._sections:
+            section.acted.connect(self.refreshNow)
         self._source.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._chosen)
         for form in self._source.forms:
             form.onAnyChange(self._chosen)
@@ -116,6 +122,16 @@ class Panel:
             self._soon = True
             self._refreshTimer.start(math.ceil(1000 * self._pace.wait()))
 
+    def refreshNow(self) -> None:
+        """Refresh out of turn, within 0.1 s: the user did something, or a source has another state."""
+        if self._showing:
+            return
+        if self._steps:
+            self._again = self._asked = True
+        else:
+            self._soon = True
+            self._refreshTimer.start(math.ceil(1000 * self._pace.wait(asked=True)))
+
     def settings(self) -> SourceSettings:
         """Return the settings in the form of the chosen source.
 
@@ -147,35 +163,46 @@ class Panel:
 
         :param seconds: None: as long as the pace allows.
         """
-        if not self._steps:
-            self._begin()
         ends = time.perf_counter() + (self._pace.part if seconds is None else seconds)
+        self._showing = True
         try:
+            if not self._steps:
+                self._begin()
             while self._steps:
-                self._steps.popleft()()
+                self._continue()
                 if time.perf_counter() >= ends:
                     break
         finally:
+            self._showing = False
             self._pace.partEnds()
             self._painted.start(0)
             if self._steps:
                 self._refreshTimer.start(0)
             elif self._again:
-                self._again = False
-                self.refreshSoon()
+                refresh = self.refreshNow if self._asked else self.refreshSoon
+                self._again = self._asked = False
+                refresh()
 
     def _begin(self) -> None:
-        self._again = self._soon = False
+        self._again = self._asked = self._soon = False
         values = self._logic.statistics()
-        self._steps.append(self._source.states.update)
-        self._steps.extend(partial(section.refresh, values) for section in self._sections)
-        self._steps.append(self._end)
+        self._source.states.update()
+        self._steps.extend(section.pieces(values) for section in self._sections)
+        self._steps.append(self._end())
 
-    def _end(self) -> None:
+    def _continue(self) -> None:
+        """Do one piece of work. What fails is not done again."""
+        work = self._steps.popleft()
+        for _piece in work:
+            self._steps.appendleft(work)
+            return
+
+    def _end(self) -> Iterator[None]:
         self._refreshTimer.stop()
         waiting = self._statusBar.refresh()
         if self._logic.isRunning() or waiting:  # without images the rate falls
             self._refreshTimer.start(QUIET_REFRESH)
+        yield from ()
 
     def _barWords(self) -> str:
         words: list[str] = []
@@ -202,7 +229,12 @@ class Panel:
 
     def _changed(self) -> None:
         self._events.noticeRun()
-        self.refreshSoon()
+        known = [self._logic.recording.active, *((one, one.state) for one in self._logic.sources())]
+        if known != self._known:
+            self._known = known
+            self.refreshNow()
+        else:
+            self.refreshSoon()
 
 
 def _rememberOpen(name: str, collapsed: bool) -> None:
