@@ -130,6 +130,15 @@ def test_aRecordingWithImagesAndDeviceMessagesHasOneRow(module, tmp_path, noErro
     assert "2 messages, 0 lost" in figures[names.index("Alone  (device messages)")]
     assert names[ui.recordingsList.currentRow] == "Test  Live"
     assert "device messages" not in ui.recordingsList.item(names.index("Test  Live")).toolTip()
+    usual = ui.replayRecordingButton.toolTip
+    ui.recordingsList.setCurrentRow(names.index("Alone  (device messages)"))
+    assert ui.openRecordingButton.enabled
+    for button in (ui.replayRecordingButton, ui.exportButton):
+        assert not button.enabled
+        assert "Device messages have no images. Open shows them." in button.toolTip
+    ui.recordingsList.setCurrentRow(names.index("Test  Live"))
+    assert ui.replayRecordingButton.enabled
+    assert ui.replayRecordingButton.toolTip == usual
 
 
 def test_openAddsTheRecordingToTheScene(slicer, module, views, logic, recordings, noErrors):

@@ -17,7 +17,7 @@ from ..Model.Settings import SourceSettings
 from ..Recording import RecordingEntry
 from ..Recording.Layout import fileName
 from ..Sources.Replay import ReplaySettings
-from .Section import Section, breakable, plainTip, show, showOrHide, translated, warningColour
+from .Section import Section, breakable, plainTip, setTip, show, showOrHide, tipOf, translated, warningColour
 
 RECORDING_FORMATS = [name for name, format_ in FORMATS.items() if not format_.single]
 TYPING = 500
@@ -81,6 +81,9 @@ class RecordingsSection(Section):
         self._rows: list[Row] = []
         self._result: object = None
         self._running = False
+        self._why = ""
+        """Why the selected recording cannot be replayed."""
+        self._tips = {name: tipOf(getattr(ui, name)) for name in ("replayRecordingButton", "exportButton")}
         self._typing = qt.QTimer()
         self._typing.setSingleShot(True)
         self.connect(self._typing, "timeout()", self._readIfOpen)
@@ -119,6 +122,11 @@ class RecordingsSection(Section):
         ui.openRecordingButton.enabled = usable
         ui.replayRecordingButton.enabled = usable and bool(entry and entry.headers)
         ui.exportButton.enabled = ui.replayRecordingButton.enabled and not self._running
+        why = _("Device messages have no images. Open shows them.") if usable and entry and not entry.headers else ""
+        if why != self._why:
+            self._why = why
+            for name, tip in self._tips.items():
+                setTip(getattr(ui, name), why or tip)
         ui.showFilesButton.enabled = bool(entry or self._folder())
         ui.snapshotButton.enabled = bool(values.get("shown"))
         ui.exportProgressBar.value = round(100 * export["progress"])
