@@ -39,6 +39,9 @@ def test_aCountInTheStatusIsNoNews(logic, incoming):
     assert look(said.format(name="scanner", count=1056), 0.6) == receiving
     assert look(said.format(name="other", count=1056), 0.2) == receiving
     assert look(said.format(name="other", count=1056), 0.6) == ("waiting", "other: 1,056 images received.")
+    assert round(states.of[source].rate, 3) == 0.5
+    look(said.format(name="other", count=1056), 5.0)
+    assert states.of[source].rate == 0
     untilStopped(logic)
 
 

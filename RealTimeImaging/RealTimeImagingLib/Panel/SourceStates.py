@@ -48,7 +48,7 @@ class SourceState:
 
     :param name: one of URGENCY.
     :param text: a sentence.
-    :param rate: received images per second.
+    :param rate: received images per second; 0 when three images, or QUIET seconds, have passed without one.
     :param age: seconds since the last image, None before the first.
     :param lost: images and files that were rejected or not stored; ``lostWords`` says how many of each, and how many
         were skipped: a newer image was shown instead, and a recording has them.
@@ -98,8 +98,11 @@ class SourceStates:
 
     def _stateOf(self, source: RunningSource, now: float) -> SourceState:
         flow, counts = self._flows[source], source.counts.values()
-        rate = sum(one.framesPerSecond(time.time()) for one in counts)
         flow.look(sum(one.received for one in counts), source.status, source.offer, now)
+        age = flow.age(now)
+        rate = sum(one.framesPerSecond(time.time()) for one in counts)
+        if age is None or not rate or age >= max(QUIET, 3 / rate):
+            rate = 0.0
         skipped = sum(one.skipped for one in counts)
         lost = _("{rejected} rejected, {failed} not stored. {skipped} skipped: a newer image was shown instead.")
         lostWords = lost.format(skipped=skipped, rejected=source.rejected, failed=source.failed)
@@ -108,7 +111,7 @@ class SourceStates:
             name,
             translated(text),
             rate,
-            flow.age(now),
+            age,
             source.rejected + source.failed,
             lostWords,
             remedy,
@@ -126,7 +129,7 @@ class SourceStates:
             level = "error" if flow.offer.level == "error" else "waiting"
             return level, flow.offer.text, flow.offer.remedy
         stalls = [stall for stream, stall in self._logic.stalls().items() if stream in source.counts]
-        if not stalls and rate and age is not None and age < max(QUIET, 3 / rate) and not flow.hasNews(now):
+        if not stalls and rate and not flow.hasNews(now):
             words = _("Receiving {rate} images/s from {origin}.")
             words = words.format(rate=rateText(rate), origin=self._origin(source))
             return "receiving", words, source.remedy

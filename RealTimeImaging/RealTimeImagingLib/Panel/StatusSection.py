@@ -102,7 +102,8 @@ class StatusSection(Section):
         ui = self.ui
         frames = _("{received} received, {shown} shown, {skipped} skipped, {rejected} rejected").format(**values)
         show(ui.framesLabel, frames)
-        show(ui.rateLabel, _("{rate} images/s").format(rate=rateText(values["fps"])) if values["shown"] else "-")
+        rate = rateText(sum(one.rate for one in self._states.of.values()))
+        show(ui.rateLabel, _("{rate} images/s").format(rate=rate) if values["shown"] else "-")
         latency = values["latencyMs"]
         delay = "-"
         if latency["median"] is not None:
