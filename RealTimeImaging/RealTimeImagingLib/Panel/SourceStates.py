@@ -79,11 +79,8 @@ class SourceStates:
         self._flows: dict[RunningSource, _Flow] = {}
         self.of: dict[RunningSource, SourceState] = {}
         """States of the sources that run, and of those that failed while no other source has their stream."""
-
-    @property
-    def running(self) -> dict[RunningSource, SourceState]:
+        self.running: dict[RunningSource, SourceState] = {}
         """States of the sources that run."""
-        return {source: state for source, state in self.of.items() if not source.ended}
 
     def update(self) -> None:
         """Look at all sources."""
@@ -95,6 +92,7 @@ class SourceStates:
             for one in sources
             if not one.ended or (one.state == "failed" and not taken & set(one.streams.values()))
         }
+        self.running = {one: state for one, state in self.of.items() if not one.ended}
 
     def _stateOf(self, source: RunningSource, now: float) -> SourceState:
         flow, counts = self._flows[source], source.counts.values()
