@@ -15,10 +15,18 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    MRImageStorage,
+)
+from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from RealTimeImagingLib.Formats.DICOM.Header import SliceHeader, readHeader
 from RealTimeImagingLib.Model.Errors import NotAnImageError
-from RealTimeImagingLib.Sources.DICOM.Files import Files, folderOf, nameOf, readInstance
+from RealTimeImagingLib.Sources.DICOM.Files import PREAMBLE, Files, fileMeta, folderOf, nameOf, readInstance
 from unit.dicomSource import series, slice_
 from unit.examples import examples
 from unit.recordings import filesOfAtMost, withoutRights
@@ -176,6 +184,19 @@ def test_a_file_is_stored_bit_for_bit_and_its_copy_is_known(files):
     assert again.known
     assert (again.path, again.stamp) == (first.path, first.stamp)
     assert len(names(files)) == 1
+
+
+@pytest.mark.parametrize("uid", ["1.2.3", "1.2.34"])
+def test_a_file_begins_as_pynetdicom_would_begin_it(uid):
+    meta = create_file_meta(sop_class_uid=MRImageStorage, sop_instance_uid=UID(uid), transfer_syntax=JPEGLSLossless)
+    found = fileMeta(MRImageStorage.encode() + b"\0", uid.encode(), JPEGLSLossless)
+    assert found == PREAMBLE + encode_file_meta(meta)
+
+
+@pytest.mark.parametrize("uid", [b"", b"\0", b"1" * 70_000])
+def test_a_file_needs_a_UID(uid):
+    with pytest.raises(ValueError, match="UID"):
+        fileMeta(MRImageStorage.encode(), uid, ExplicitVRLittleEndian)
 
 
 def test_another_instance_of_the_same_name_overwrites_nothing(files):

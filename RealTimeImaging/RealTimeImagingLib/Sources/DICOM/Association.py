@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
+import struct
 import time
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 from ...Formats.DICOM.SliceGroup import Instance
@@ -15,7 +15,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
 from ...Model.Files import reasonOf
 from ...Model.Text import textsOf
-from .Files import PREAMBLE, Files, Part
+from .Files import Files, Part, fileMeta
 
 _ = textsOf(__file__)
 
@@ -39,6 +39,8 @@ _HTTP = (b"GE", b"PO", b"HE", b"OP", b"PU")
 _TLS = b"\x16\x03"
 VERIFICATION = "1.2.840.10008.1.1"
 """SOP class of C-ECHO (PS3.6 annex A)."""
+_CLASS, _FIELD, _DATA_SET, _INSTANCE = 0x0002, 0x0100, 0x0800, 0x1000
+"""Elements of group 0000: Affected SOP Class UID, Command Field, Command Data Set Type, Affected SOP Instance UID."""
 _C_STORE_RQ, _NO_DATA_SET = 0x0001, 0x0101
 """Command Field and Command Data Set Type (PS3.7 section 9.3.1.1)."""
 
@@ -270,22 +272,17 @@ class AssociationState:
         return [Event("no-image", text.format(caller=self.caller), "warning", self.peer)]
 
     def _begin(self, encoded: bytes, contextID: int, files: Files) -> Incoming | None:
-        from pynetdicom.dsutils import create_file_meta, decode, encode_file_meta
-
-        command = decode(BytesIO(encoded), True, True)
-        if command.get("CommandField") != _C_STORE_RQ or command.get("CommandDataSetType") == _NO_DATA_SET:
+        command = _valuesOf(encoded)
+        field, dataSet = (int.from_bytes(command.get(one, b""), "little") for one in (_FIELD, _DATA_SET))
+        if field != _C_STORE_RQ or dataSet == _NO_DATA_SET:
             return None
         try:
             syntaxes = {one.context_id: one.transfer_syntax[0] for one in self.association.accepted_contexts}
-            meta = create_file_meta(
-                sop_class_uid=command.AffectedSOPClassUID,
-                sop_instance_uid=command.AffectedSOPInstanceUID,
-                transfer_syntax=syntaxes[contextID],
-            )
-            return Incoming(files.receive(PREAMBLE + bytes(encode_file_meta(meta)), syntaxes[contextID]))
+            meta = fileMeta(command.get(_CLASS, b""), command.get(_INSTANCE, b""), syntaxes[contextID])
+            return Incoming(files.receive(meta, syntaxes[contextID]))
         except OSError as error:
             return Incoming(None, error)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             text = _("The C-STORE command cannot be read: {reason}.").format(reason=reasonOf(error))
             return Incoming(None, NotAnImageError(text, "damaged"))
 
@@ -303,3 +300,13 @@ class AssociationState:
         else:
             return []  # a test whether the port is open
         return [Event("not-dicom", text.format(peer=self.peer), "warning", self.peer)]
+
+
+def _valuesOf(command: bytes) -> dict[int, bytes]:
+    # A command is Implicit VR Little Endian (PS3.7 section 6.3.1).
+    values, position = {}, 0
+    while position + 8 <= len(command):
+        _group, element, length = struct.unpack_from("<HHI", command, position)
+        values[element] = command[position + 8 : position + 8 + length]
+        position += 8 + length
+    return values

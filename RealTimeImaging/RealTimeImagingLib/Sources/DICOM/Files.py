@@ -16,6 +16,7 @@ import mmap
 import os
 import re
 import secrets
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ _ = textsOf(__file__)
 
 PREAMBLE = bytes(128) + b"DICM"
 """Beginning of every DICOM file (PS3.10 section 7.1)."""
+_META_VERSION = struct.pack("<HH2sHI", 2, 1, b"OB", 0, 2) + b"\0\1"
+"""The element FileMetaInformationVersion."""
+_LONGEST = 0xFFFF
+"""Bytes of the longest value of these elements."""
 _SERIES_FOLDER = re.compile(r"\d{4,}-[0-9a-f]{8}")
 _PART = re.compile(r"\.receiving-.*\.part")
 _ABANDONED = 600.0
@@ -177,6 +182,30 @@ class Files:
         except OSError:
             return []
         return [os.path.join(self.folder, name) for name in names]
+
+
+def fileMeta(sopClass: bytes, instance: bytes, syntax: str) -> bytes:
+    """Return the beginning of the file of an instance, up to the data set (PS3.10 section 7.1).
+
+    :param sopClass: SOP class UID. ``instance``: SOP instance UID. ``syntax``: UID of the transfer syntax.
+    :raises ValueError: a UID is empty, or longer than an element can be.
+    """
+    from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+
+    elements = _META_VERSION
+    for element, kind, value in (
+        (0x0002, b"UI", sopClass),
+        (0x0003, b"UI", instance),
+        (0x0010, b"UI", syntax.encode()),
+        (0x0012, b"UI", PYNETDICOM_IMPLEMENTATION_UID.encode()),
+        (0x0013, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION.encode()),
+    ):
+        value = value.rstrip(b"\0 ")
+        if not 0 < len(value) < _LONGEST:
+            raise ValueError(_("a UID has {count:,} characters").format(count=len(value)))
+        value += (b" " if kind == b"SH" else b"\0") * (len(value) % 2)
+        elements += struct.pack("<HH2sH", 2, element, kind, len(value)) + value
+    return PREAMBLE + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(elements)) + elements
 
 
 def readInstance(path: str, stamp: Stamp) -> Instance:
