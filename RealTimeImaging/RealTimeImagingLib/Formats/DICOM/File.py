@@ -47,13 +47,13 @@ class Clamped(io.BufferedReader):
         self._zeros = 0
 
     def read(self, size: int | None = -1) -> bytes:
-        there = max(0, self.size - self.tell())
         if size is None or size < 0:
             # pydicom reads "all" only to inflate it, and deflated files do not come here.
             self.short = True
             raise NotAnImageError(_("The file meta information is damaged."), "damaged")
-        self.short = self.short or size > there
-        found = super().read(min(size, there))
+        # Only a large size costs memory; tell() takes longer than to read an element.
+        found = super().read(size if size <= PIECE else max(0, min(size, self.size - self.tell())))
+        self.short = self.short or len(found) < size
         if size == _BEGINNING:
             self._zeros = 0 if any(found) else self._zeros + 1
             if self._zeros > _MOST_ZEROS:
