@@ -17,6 +17,7 @@ from RealTimeImagingLib.Conversion.Headers import TAGS, Refused, Slice
 from RealTimeImagingLib.Conversion.Scan import scanFiles
 from RealTimeImagingLib.Conversion.Walker import Memory, OddError, ShortError, walk
 from RealTimeImagingLib.Formats.DICOM.Header import SliceHeader, readFileHeader
+from RealTimeImagingLib.Formats.DICOM.Reader import DICOM
 from unit.conversions import dicomFile
 from unit.examples import examples
 
@@ -152,8 +153,8 @@ def test_values_of_other_lengths_are_found_with_what_is_remembered(tmp_path, num
 
 
 @pytest.mark.parametrize("name", [*FILES.split(), "all"])
-def test_both_readers_make_the_same_header(tmp_path, name):
-    """pydicom for arriving files, and the walk of the conversion; only the former counts slices and names series."""
+def test_all_readers_make_the_same_header(tmp_path, name):
+    """pydicom, of a header alone and with its image, and the walk of the conversion, which counts and names nothing."""
     path = tmp_path / "a.dcm"
     if name == "all":
         values = {"EchoTime": "30.5", "EchoNumbers": 2, "ImageType": ["ORIGINAL", "PRIMARY", "M"]}
@@ -163,6 +164,9 @@ def test_both_readers_make_the_same_header(tmp_path, name):
     else:
         path.write_bytes(real(name))
     expected = readFileHeader(str(path))
+    reader = DICOM(str(path))
+    assert reader.missing() is None
+    assert reader.slice == (expected if expected.single else None)
     (found,) = scanFiles([str(path)], {})
     frame = found.frame >= 0 or found.common.many
     assert frame or found.header == expected._replace(**EMPTY)

@@ -34,8 +34,8 @@ __all__ = [
     "GetBuffer",
     "ImageFile",
     "companionOf",
+    "dicomOf",
     "ignoredName",
-    "isDICOM",
     "openImageFile",
     "prepareToRead",
 ]
@@ -119,9 +119,10 @@ def prepareToRead(path: str) -> None:
         import pydicom  # noqa: F401
 
 
-def isDICOM(reader: ImageFile) -> bool:
-    """Return True for a DICOM file; valid after missing() returned None."""
-    return isinstance(reader.reader() if isinstance(reader, Unknown) else reader, DICOM)
+def dicomOf(reader: ImageFile) -> DICOM | None:
+    """Return the reader of a DICOM file, None for any other file; valid after missing() returned None."""
+    found = reader.reader() if isinstance(reader, Unknown) else reader
+    return found if isinstance(found, DICOM) else None
 
 
 class Unknown(ImageFile):

@@ -16,7 +16,7 @@ from ..ImageFile import DEFAULT_LIMIT
 from ..Raw import openFile
 from .File import LONG_FORM, LONGEST_HEADER, UNDEFINED, Clamped, packedFile
 from .Geometry import numbersOf
-from .Pixels import valueOf
+from .Pixels import get, valueOf
 
 _ = textsOf(__file__)
 
@@ -117,7 +117,7 @@ def readHeader(data: Any, size: int, syntax: Any) -> SliceHeader:
                 _("The data set ends in the middle of an element, after {size:,} bytes.").format(size=size), "damaged"
             )
         _checkPixels(data, size, syntax, "Rows" in dataset)
-        return _headerOf(dataset)
+        return headerOf(dataset)
     except NotAnImageError:
         raise
     except Exception as error:
@@ -141,7 +141,7 @@ def readFileHeader(path: str) -> SliceHeader:
             raise NotAnImageError(words, "damaged")
         with packed.open() if packed else openFile(path) as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
             file.seek(0)
-            return _headerOf(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags()))
+            return headerOf(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags()))
     except (NotAnImageError, OSError):
         raise
     except Exception as error:
@@ -217,18 +217,23 @@ def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
         )
 
 
-def _headerOf(dataset: Any) -> SliceHeader:
-    series, uid = (str(dataset.get(name) or "") for name in ("SeriesInstanceUID", "SOPInstanceUID"))
-    if not series or not uid or not dataset.get("SOPClassUID"):
+def headerOf(dataset: Any) -> SliceHeader:
+    """Return the header of a data set.
+
+    :param dataset: pydicom's, which may be damaged: then pydicom may raise anything.
+    :raises NotAnImageError: code "damaged": the UIDs of instance, series or class are missing.
+    """
+    series, uid = (str(get(dataset, name) or "") for name in ("SeriesInstanceUID", "SOPInstanceUID"))
+    if not series or not uid or not get(dataset, "SOPClassUID"):
         raise NotAnImageError(_("The data set has no SOP class, SOP instance or series UID."), "damaged")
-    images, moments = _whole(dataset.get("ImagesInAcquisition")), _whole(dataset.get("NumberOfTemporalPositions"))
+    images, moments = _whole(get(dataset, "ImagesInAcquisition")), _whole(get(dataset, "NumberOfTemporalPositions"))
     # Real series of many slices have the value 1.
     images = None if images == 1 else images
-    slices = _whole(dataset.get("NumberOfSlices")) or _private(dataset)
+    slices = _whole(get(dataset, "NumberOfSlices")) or _private(dataset)
     if slices is None and images and moments and images % moments == 0:
         slices = images // moments
     # In CT, each rotation may be an acquisition, with some slices of the volume.
-    images = None if str(dataset.get("Modality") or "") == "CT" else images
+    images = None if str(get(dataset, "Modality") or "") == "CT" else images
     position, orientation = numbersOf(dataset, _POSITION, 3), numbersOf(dataset, _ORIENTATION, 6)
     location = numbersOf(dataset, "SliceLocation", 1)
 
@@ -240,8 +245,8 @@ def _headerOf(dataset: Any) -> SliceHeader:
     return SliceHeader(
         series=series,
         uid=uid,
-        number=_number(dataset.get("InstanceNumber")),
-        frames=_whole(dataset.get("NumberOfFrames")) or 1,
+        number=_number(get(dataset, "InstanceNumber")),
+        frames=_whole(get(dataset, "NumberOfFrames")) or 1,
         position=None if position is None else tuple(position),
         orientation=None if orientation is None else tuple(orientation),
         location=None if location is None else location[0],
@@ -254,13 +259,16 @@ def _headerOf(dataset: Any) -> SliceHeader:
         sequence=element("SequenceName"),
         slices=slices,
         images=images,
-        seriesNumber=_number(dataset.get("SeriesNumber")),
-        description=str(dataset.get("SeriesDescription") or "").strip(),
+        seriesNumber=_number(get(dataset, "SeriesNumber")),
+        description=str(get(dataset, "SeriesDescription") or "").strip(),
     )
 
 
 def _private(dataset: Any) -> int | None:
+    groups = {tag >> 16 for tag in dataset.keys()}  # noqa: SIM118 - a data set iterates over sorted copies
     for group, element, creator in _LOCATIONS:
+        if group not in groups:
+            continue
         try:
             found = dataset.private_block(group, creator)[element].value
         except KeyError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -127,10 +128,26 @@ _FLOATS = {0x0008: ("f4", 32), 0x0009: ("f8", 64)}
 """Float Pixel Data and Double Float Pixel Data (PS3.3 section C.7.6.24, C.7.6.25): element and type."""
 
 
+@cache
+def _tagOf(name: str) -> int | None:
+    from pydicom.datadict import tag_for_keyword
+
+    tag: int | None = tag_for_keyword(name)
+    return tag
+
+
+def get(source: Any, name: str) -> Any | None:
+    """Return the value of an element, None where it is absent: ``source.get``, without its time for absent elements.
+
+    :raises Exception: any that pydicom raises for a damaged value.
+    """
+    return source.get(name) if _tagOf(name) in source.keys() else None  # noqa: SIM118 - "in source" makes a tag
+
+
 def valueOf(source: Any, name: str) -> Any | None:
     """Return the value of an element; None where it is absent, empty, or invalid for its representation ("***")."""
     try:
-        value = source.get(name)
+        value = get(source, name)
     except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError):
         return None
     return None if value == "" else value
@@ -138,12 +155,12 @@ def valueOf(source: Any, name: str) -> Any | None:
 
 def functionalGroup(dataset: Any, frame: int, name: str) -> Any | None:
     """Return the item of a functional group: of the frame, else the shared one, else None (PS3.3 C.7.6.16)."""
-    own = dataset.get("PerFrameFunctionalGroupsSequence")
+    own = get(dataset, "PerFrameFunctionalGroupsSequence")
     for groups in (
         (own[frame] if own and frame < len(own) else None),
-        *(dataset.get("SharedFunctionalGroupsSequence") or ()),
+        *(get(dataset, "SharedFunctionalGroupsSequence") or ()),
     ):
-        if groups is not None and (items := groups.get(name)):
+        if groups is not None and (items := get(groups, name)):
             return items[0]
     return None
 
@@ -181,7 +198,7 @@ class Layout:
         """
 
         def number(name: str, default: int) -> int:
-            value = dataset.get(name)
+            value = get(dataset, name)
             try:
                 return default if value is None or value == "" else int(value)
             except (ValueError, TypeError) as error:

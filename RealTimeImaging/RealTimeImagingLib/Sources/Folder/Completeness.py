@@ -20,7 +20,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from ...Formats import ImageFile, isDICOM, openImageFile
+from ...Formats import ImageFile, dicomOf, openImageFile
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, naturalOrder, reasonOf
 from ...Model.SharedFiles import longPath, openShared
@@ -231,7 +231,7 @@ class PendingFile:
             return QUIET
         # The header of voxels in another file may end with zeros.
         zeros = (path != self.path or len(self._files()) == 1) and _endsWithZeros(path)
-        if isDICOM(reader):
+        if dicomOf(reader):
             return QUIET if zeros else 0.0
         if zeros:
             return QUIET_ZEROS

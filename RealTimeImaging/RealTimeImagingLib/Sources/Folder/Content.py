@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ...Formats import HEADERS, IMAGE_SUFFIXES, ignoredName, isDICOM, openImageFile
+from ...Formats import HEADERS, IMAGE_SUFFIXES, dicomOf, ignoredName, openImageFile
 from ...Formats.DICOM.Header import readSlice
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Remedy
@@ -274,7 +274,7 @@ def newestImage(files: Mapping[str, Stamp]) -> set[str]:
             continue
         except OSError:
             return {path}  # the reader reports it
-        if complete and isDICOM(reader):
+        if complete and dicomOf(reader):
             return _volumeOf(path, order[place : place + _SLICES])
         return {path}
     return set(order[:1])

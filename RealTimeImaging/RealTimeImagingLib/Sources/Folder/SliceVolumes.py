@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from ...Formats import GetBuffer
-from ...Formats.DICOM.Header import SliceHeader, readSlice
+from ...Formats.DICOM.Header import SliceHeader
 from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volume
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
@@ -225,8 +225,8 @@ class SliceVolumes:
             return text.format(count=count, expected=volume.expected)
         return _("Receiving volume: {slices} so far.").format(slices=_counted(count))
 
-    def add(self, path: str, version: Stamp, image: Image, now: float) -> Event | bool:
-        """Add the only image of a DICOM file; return False when it is no slice of a volume.
+    def add(self, path: str, version: Stamp, header: SliceHeader, image: Image, now: float) -> Event | bool:
+        """Add the only image of a DICOM file; return False when it is a volume of its own.
 
         A copy of a known instance in another file belongs to no volume. The event that reports the first copy in a
         series is returned; True for further ones.
@@ -234,8 +234,7 @@ class SliceVolumes:
         :param version: of the file when it was read.
         :param now: monotonic seconds.
         """
-        header = readSlice(path)
-        if header is None or image.pixels.shape[0] != 1:
+        if image.pixels.shape[0] != 1:
             return False
         known = self._instances.setdefault(hash((header, zlib.crc32(image.pixels.data))), path)
         if known != path:

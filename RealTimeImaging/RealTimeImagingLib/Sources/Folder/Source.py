@@ -19,7 +19,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from ...Formats import GetBuffer, isDICOM, prepareToRead
+from ...Formats import GetBuffer, dicomOf, prepareToRead
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp
@@ -347,8 +347,9 @@ class FolderSource:
     def _deliver(self, file: PendingFile, complete: Complete) -> Iterator[Arrival | Event]:
         path, stamp, name = file.path, complete.stamp, self._name(file.path)
         accepted = self._checkpoint.begin(path, stamp).accepted
-        single = complete.reader.count == 1 and isDICOM(complete.reader)
-        if not single:
+        dicom = dicomOf(complete.reader)
+        header = dicom.slice if dicom and dicom.count == 1 else None
+        if header is None:
             # A slice that waits for others must not hold the memory.
             complete.reader.getBuffer = self._getBuffer
         self._exhausted = False
@@ -364,7 +365,7 @@ class FolderSource:
                     # The file changed after it was complete: check it again.
                     self._checkpoint.leave()
                     return
-                if single and (added := self._volumes.add(path, stamp, image, self._clock())):
+                if header and (added := self._volumes.add(path, stamp, header, image, self._clock())):
                     self._checkpoint.leave()
                     self._forget(path)
                     if isinstance(added, Event):
