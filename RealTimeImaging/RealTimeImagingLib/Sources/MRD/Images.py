@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,9 @@ SHOWN: dict[str, tuple[tuple[str, Callable[[Pixels], Pixels]], ...]] = {
 SQUARE = 1e-2
 """Largest cosine of two directions that count as perpendicular."""
 Meta = Mapping[str, list[str]]
+_Choices = tuple[tuple[str, ...], tuple[float, ...]]
+"""A direction by the meta attributes, and by the fixed header."""
+_DIRECTIONS = ("ImageRowDir", "ImageColumnDir", "ImageSliceDir")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,30 +120,40 @@ def planeOf(header: ImageHeader, meta: Meta) -> tuple[Matrix, bool]:
 
     :raises FrameError: a number is not finite.
     """
-    row = _direction(meta, "ImageRowDir", header.read_dir)
-    column = _direction(meta, "ImageColumnDir", header.phase_dir)
+    centre = np.array(header.position, np.float64)
+    if not np.isfinite(centre).all():
+        raise FrameError(_("its size or position is not a number"))
+    given = (header.read_dir, header.phase_dir, header.slice_dir)
+    directions = tuple((tuple(meta.get(name, ())), one) for name, one in zip(_DIRECTIONS, given, strict=True))
+    around, assumed = _around(directions, header.field_of_view, header.matrix_size)
+    matrix = around.copy()
+    matrix[:3, 3] += centre
+    return matrix, assumed
+
+
+@lru_cache(maxsize=64)
+def _around(directions: tuple[_Choices, ...], field: tuple[float, ...], size: tuple[int, ...]) -> tuple[Matrix, bool]:
+    # The plane of an image with its centre in the origin: all slices of a series share it.
+    row, column, through = map(_direction, directions)
     assumed = row is None or column is None or abs(float(row @ column)) > SQUARE
     if row is None or column is None or assumed:
         row, column = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
     normal = np.cross(row, column)
-    through = _direction(meta, "ImageSliceDir", header.slice_dir)
     if through is not None and float(through @ normal) < 0:
         normal = -normal
-    sizes = np.array(header.matrix_size, np.float64)
-    lengths = np.array(header.field_of_view, np.float64)
-    centre = np.array(header.position, np.float64)
-    if not (np.isfinite(lengths).all() and np.isfinite(centre).all()):
+    sizes, lengths = np.array(size, np.float64), np.array(field, np.float64)
+    if not np.isfinite(lengths).all():
         raise FrameError(_("its size or position is not a number"))
     if (lengths <= 0).any():
         assumed, lengths = True, np.where(lengths > 0, lengths, sizes)
     matrix = np.eye(4)
     matrix[:3, :3] = np.column_stack([row, column, normal]) * (lengths / sizes)
-    matrix[:3, 3] = centre - matrix[:3, :3] @ ((sizes - 1) / 2)
+    matrix[:3, 3] = -matrix[:3, :3] @ ((sizes - 1) / 2)
     return matrix, assumed
 
 
-def _direction(meta: Meta, name: str, given: tuple[float, ...]) -> Matrix | None:
-    for values in (meta.get(name, []), given):
+def _direction(choices: _Choices) -> Matrix | None:
+    for values in choices:
         try:
             numbers = np.array([float(one) for one in values])
         except ValueError:

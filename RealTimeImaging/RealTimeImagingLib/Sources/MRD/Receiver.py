@@ -191,9 +191,9 @@ class Receiver:
         self._ready.append(TextMessage(self.kind, _decoded(data.tobytes())))
 
     def _readImage(self) -> Steps[None]:
-        head = yield from self._take(IMAGE_HEADER_BYTES)
+        fixed = yield from self._take(IMAGE_HEADER_BYTES + 8)
+        head, metaBytes = fixed[:IMAGE_HEADER_BYTES], int.from_bytes(fixed[IMAGE_HEADER_BYTES:], "little")
         header = ImageHeader.unpack(head)
-        metaBytes = int.from_bytes((yield from self._take(8)), "little")
         dtype = header.dtype
         if dtype is None:
             text = _("An image has the data type {type}; MRD defines 1 to 8.").format(type=header.data_type)
