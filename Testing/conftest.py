@@ -6,6 +6,7 @@ hand, for hours). A test that needs more or fewer examples than the others says 
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -38,3 +39,9 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the demos first: only one runs at a time, beside the other tests."""
     items.sort(key=lambda item: item.path.name != "test_Demo.py")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the tests and all that they imported, which live until the end."""
+    gc.collect()
+    gc.freeze()

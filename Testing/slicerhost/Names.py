@@ -31,7 +31,7 @@ def refusedNames(cls: type) -> frozenset[str]:
 
 
 def replaced(table: dict[tuple[str, str], Callable[..., Any]], cls: type, name: str) -> Callable[..., Any] | None:
-    """What stands in for a method of a class; None for the method itself. The tables are filled before the first call."""
+    """What stands in for a method; None for the method itself. The tables are filled before the first call."""
     key = id(table), cls, name
     if key not in _replacements:
         found = (table[base.__name__, name] for base in cls.__mro__ if (base.__name__, name) in table)

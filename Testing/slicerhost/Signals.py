@@ -132,8 +132,9 @@ def _withArity(deliver: Callable[..., None], signature: str) -> Callable[..., No
 @functools.cache
 def _makerOf(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     names = ", ".join(f"a{i}" for i in range(count))
-    made: Callable[[Callable[..., None]], Callable[..., None]] = eval(f"lambda deliver: lambda {names}: deliver({names})")
-    return made
+    code = f"lambda deliver: lambda {names}: deliver({names})"
+    make: Callable[[Callable[..., None]], Callable[..., None]] = eval(code)
+    return make
 
 
 def disconnect(qObject: QtCore.QObject, signal: str | bytes, receiver: Callable[..., Any] | None = None) -> bool:
