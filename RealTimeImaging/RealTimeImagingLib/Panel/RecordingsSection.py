@@ -156,6 +156,7 @@ class RecordingsSection(Section):
             self._read()
 
     def _read(self) -> None:
+        self._typing.stop()
         self.attempt(lambda: self.logic.recording.list.read(self._folder()))
 
     def _fill(self, entries: list[RecordingEntry]) -> None:
