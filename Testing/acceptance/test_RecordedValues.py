@@ -157,7 +157,7 @@ def test_theValuesOfARunOpenWithItsImages(slicer, logic, tmp_path, listed, stays
     if not stays:
         slicerhost.closeScene()
         logic.recording.list.read(folder)
-        until(lambda: logic.recording.list.entries)
+        until(lambda: logic.recording.list.entries and not logic.recording.list.status()["reading"])
         entry = next(one for one in logic.recording.list.entries if one.stream == "Live")
         browser = logic.recording.open(entry)
         built(logic)
