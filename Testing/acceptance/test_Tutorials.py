@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pictures.Stage import Driver
 from pictures.Steps import STEPS
-from pictures.Tutorials import areDone, areReady, blocksOf, runInConsole, runInTerminal
+from pictures.Tutorials import areDone, areReady, blocksOf, hasParameter, runInConsole, runInTerminal
 from unit.openIGTLinkSource import freePort
 
 from . import conftest
@@ -98,6 +98,9 @@ def test_temperature(slicer, views, logic, noErrors, capsys):
     def wait(words):
         if words == "the functions start":
             until(lambda: areReady(logic))
+            return
+        if words == "the function has the parameter":
+            until(lambda: hasParameter(console["temperature"], "show", "temperature"))
             return
         assert words == "images come"
         console["count"] = console.get("count", 10) + 1

@@ -64,6 +64,11 @@ def areDone(logic: Any, processor: Any, count: int) -> bool:
     return bool(figures) and finished >= count and not figures["waiting"]
 
 
+def hasParameter(processor: Any, name: str, value: object) -> bool:
+    """Return whether a function has got the value of a parameter."""
+    return bool(processor.statistics().get("parameters", {}).get(name) == value)
+
+
 def motion(stage: Stage) -> bytes:
     """The tSNR map over the simulated scanner's volumes, and the plot of motion."""
     import nibabel
@@ -120,6 +125,8 @@ def _run(stage: Stage, blocks: Blocks, name: str, count: int) -> None:
     def wait(words: str) -> None:
         if words == "the functions start":
             stage.until(lambda: areReady(stage.logic))
+        elif words == "the function has the parameter":
+            stage.until(lambda: hasParameter(console[name], "show", "temperature"))
         else:
             stage.until(lambda: areDone(stage.logic, console[name], count))
             stage.until(lambda: all(not one.statistics().get("waiting") for one in stage.logic.processing.list()))
