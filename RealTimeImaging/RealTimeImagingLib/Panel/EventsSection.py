@@ -117,7 +117,7 @@ class EventsSection(Section):
                 if line.text != before.text:
                     item.setText(line.text)
                 if line.tip != before.tip:
-                    item.setToolTip(line.tip)
+                    item.setToolTip(plainTip(line.tip))
                 if line.colour != before.colour:
                     item.setForeground(qt.QBrush(qt.QColor(line.colour)))
         while len(shown) > len(lines):
@@ -156,7 +156,7 @@ class EventsSection(Section):
 def _lineOf(equal: EqualEvents, colour: str) -> _Line:
     text = eventLine(equal)
     short = elided(text)
-    return _Line(breakable(short), "" if short == text else plainTip(text), colour)
+    return _Line(breakable(short), "" if short == text else text, colour)
 
 
 def eventLine(equal: EqualEvents) -> str:

@@ -153,7 +153,7 @@ class RowsTable:
 
     def _showRow(self, place: int, row: Row) -> None:
         texts, colour = (SYMBOLS[row.state], *row.texts), stateColour(self._table, row.state)
-        cells = [(breakable(elided(text)), plainTip(tip)) for text, tip in zip(texts, row.tips, strict=True)]
+        cells = [(breakable(elided(text)), tip) for text, tip in zip(texts, row.tips, strict=True)]
         now, before = _Shown(cells, colour, row.texts[0], row.enabled), self._shown[place]
         self._shown[place] = now
         # Each change of a cell measures its column again.
@@ -163,7 +163,7 @@ class RowsTable:
                 if cell[0] != shown[0]:
                     item.setText(cell[0])
                 if cell[1] != shown[1]:
-                    item.setToolTip(cell[1])
+                    item.setToolTip(plainTip(cell[1]))
         if now.colour != before.colour:
             self._table.item(place, STATE).setForeground(qt.QBrush(qt.QColor(colour)))
         if (now.name, now.enabled) != (before.name, before.enabled):
