@@ -35,25 +35,6 @@ def test_everyResourceIsListed():
     assert sorted(listed) == sorted(there)
 
 
-def test_projectNameAndMeta():
-    text = (ROOT / "CMakeLists.txt").read_text()
-    assert "project(RealTimeImaging)" in text
-    for name in ("HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS"):
-        assert f"set(EXTENSION_{name} " in text
-
-
-def test_theIndexReadsTheURLsAsTheyStand():
-    """The validator of the extensions index expands no variable: each URL is written out, and its file is here."""
-    text = (ROOT / "CMakeLists.txt").read_text()
-    for name in ("HOMEPAGE", "ICONURL", "SCREENSHOTURLS"):
-        value = re.search(rf'^set\(EXTENSION_{name} "([^"]*)"\)$', text, re.MULTILINE)[1]
-        assert re.fullmatch(r"https?://[A-Za-z0-9./_#-]+", value), value
-        file = re.fullmatch(r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/main/(.+\.png)", value)
-        assert name == "HOMEPAGE" or (ROOT / file[1]).is_file()
-    contributors = re.search(r'^set\(EXTENSION_CONTRIBUTORS "([^"]*)"\)$', text, re.MULTILINE)[1]
-    assert all(re.fullmatch(r"[^(),]+ \([^()]+\)", one.strip()) for one in contributors.split(","))
-
-
 def test_fileScopeImports():
     """Only the standard library, Slicer's own and numpy are imported at file scope; pyigtl in the codecs that derive
     from its classes, which are imported themselves at the point of use only (see test_importActsOnNothing)."""
