@@ -149,8 +149,8 @@ def test_longer_extended_headers_are_passed_over(size):
 )
 @pytest.mark.parametrize("name", ["STRING", "IMAGE"])
 def test_sizes_of_version_2_that_do_not_go_into_the_body_are_refused(begin, words, name):
-    (problem,), counts = afterwards(framed(name, bytes.fromhex(begin), version=2))
-    assert (problem.code, counts.malformed) == ("malformed", 1)
+    (problem,), _ = afterwards(framed(name, bytes.fromhex(begin), version=2))
+    assert problem.code == "malformed"
     assert words in problem.text
 
 
@@ -173,8 +173,8 @@ def test_metadata_that_contradicts_itself_is_refused(metadata, name):
 def test_a_wrong_checksum_is_one_problem(name):
     content = imageContent() if name == "IMAGE" else b"\0\3\0\1a"
     wire = framed(name, content, checksum=1)
-    (problem,), counts = afterwards(wire)
-    assert (problem.code, problem.fatal, problem.device, counts.wrongCRC) == ("wrong-crc", False, "Probe", 1)
+    (problem,), _ = afterwards(wire)
+    assert (problem.code, problem.fatal, problem.device) == ("wrong-crc", False, "Probe")
     received(wire, checkCRC=False)
 
 
@@ -196,7 +196,7 @@ def test_each_damaged_video_message_is_told():
     problems, counts = afterwards(framed("VIDEO", bytes(200_000)) * 3)
     assert [problem.code for problem in problems] == ["malformed"] * 3
     assert "VIDEO from Probe was rejected: its video header has version 0; expected 1." in problems[0].text
-    assert (counts.malformed, counts.unknown) == (3, {})
+    assert counts.unknown == {}
 
 
 def test_no_peer_can_fill_the_memory_with_types():
@@ -207,8 +207,8 @@ def test_no_peer_can_fill_the_memory_with_types():
 
 
 def test_a_header_of_protocols_to_come_is_passed_over():
-    (problem,), counts = afterwards(framed("STRING", b"\0\3\0\1a", version=3))
-    assert (problem.code, counts.malformed) == ("unsupported-version", 1)
+    (problem,), _ = afterwards(framed("STRING", b"\0\3\0\1a", version=3))
+    assert problem.code == "unsupported-version"
 
 
 def test_a_message_above_the_limit_is_told_at_once_and_passed_over():
@@ -221,7 +221,7 @@ def test_a_message_above_the_limit_is_told_at_once_and_passed_over():
     assert give(receiver, bytes(10_000_000 - 1)) == []
     (message,) = give(receiver, b"\0" + GOOD)
     assert message.string == "good"
-    assert (receiver.counts.tooLarge, receiver.counts.messages) == (1, 1)
+    assert receiver.counts.messages == 1
 
 
 def test_texts_and_lists_have_a_lower_limit():

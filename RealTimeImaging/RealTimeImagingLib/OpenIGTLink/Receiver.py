@@ -323,7 +323,6 @@ class Receiver:
             if isinstance(error, WireError)
             else ("too-large", _("the computer has no memory for it"))
         )
-        self.counts.countProblem(code)
         header = self._current
         if header is None:
             self._ready.append(Problem(code, text, self.broken))

@@ -35,32 +35,13 @@ class Counts:
     :param messages: messages yielded to the caller.
     :param begun: messages whose header was received.
     :param bytes: received bytes.
-    :param wrongCRC: messages lost to a wrong checksum.
-    :param malformed: messages lost because they contradict themselves or the protocol.
-    :param noData: empty messages: the device has no data.
-    :param tooLarge: messages lost because they exceed the limit.
     :param unknown: messages skipped, by type.
     """
 
     messages: int = 0
     begun: int = 0
     bytes: int = 0
-    wrongCRC: int = 0
-    malformed: int = 0
-    noData: int = 0
-    tooLarge: int = 0
     unknown: dict[str, int] = field(default_factory=dict)
-
-    def countProblem(self, code: str) -> None:
-        """Count a lost message by its problem's code."""
-        if code == "wrong-crc":
-            self.wrongCRC += 1
-        elif code == "no-data":
-            self.noData += 1
-        elif code == "too-large":
-            self.tooLarge += 1
-        elif code in ("malformed", "unsupported-version"):
-            self.malformed += 1
 
     def countUnknown(self, messageType: str) -> bool:
         """Count a message of unknown type; return True for the first of its type."""
