@@ -125,7 +125,7 @@ def pageOf(raw: Any, number: int, size: int, limit: int) -> Page | str:
     planes = samples if int(raw.planarconfig) == 2 else 1
     byLibtiff = compression in (*_FAX, _OLD_JPEG) or photometric == CIELAB
     byLibtiff = byLibtiff or (photometric == YCBCR and compression not in (_JPEG, *_JPEG_2000))
-    _checkKind(raw, dtype, bits, samples, compression, photometric, byLibtiff)
+    _checkKind(raw, dtype, bits, samples, compression, photometric)
     predictor, mirrored = int(raw.predictor), int(raw.fillorder) == 2
     needed = _needed(raw, planes, bits, max(4, dtype.itemsize), limit)
     segments = _segments(raw, needed, compression == _NONE and not raw.is_subsampled, size)
@@ -179,9 +179,7 @@ def _typeOf(raw: Any, samples: int) -> tuple[np.dtype[Any], int]:
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("="), bits
 
 
-def _checkKind(
-    raw: Any, dtype: np.dtype[Any], bits: int, samples: int, compression: int, photometric: int, byLibtiff: bool
-) -> None:
+def _checkKind(raw: Any, dtype: np.dtype[Any], bits: int, samples: int, compression: int, photometric: int) -> None:
     if compression not in (_NONE, _OLD_JPEG, _JPEG, *_FAX, *_JPEG_2000, _WEBP, *_BYTEWISE):
         name = _NAMES.get(compression, _("the unknown method {compression}").format(compression=compression))
         raise NotAnImageError(

@@ -58,7 +58,7 @@ def hasOwnPlaces(dataset: Any) -> bool:
     return bool(own) and any(name in groups for groups in (*own, *(shared or ())) for name in names)
 
 
-def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInfo]:
+def framesOf(dataset: Any, count: int) -> list[FrameInfo]:
     """Return the descriptions of ``count`` frames."""
     times = frameTimes(dataset, count)
     there = _groupsThere(dataset)
@@ -78,7 +78,7 @@ def framesOf(dataset: Any, columns: int, rows: int, count: int) -> list[FrameInf
         found.append(
             FrameInfo(
                 frame,
-                ownPlane(dataset, frame, columns, rows),
+                ownPlane(dataset, frame),
                 times[frame],
                 index if stack is None else str(stack),
                 tuple(value for pointer, value in pairs if pointer not in _PLACES),
@@ -166,7 +166,7 @@ Key = tuple[Hashable, ...]
 
 def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
     """Return the images of frames without positions in functional groups, in order."""
-    times, own = frameTimes(dataset, count), ownPlane(dataset, 0, columns, rows)
+    times, own = frameTimes(dataset, count), ownPlane(dataset, 0)
     matrix = pictureToRAS(columns, rows, spacingOf(dataset, 0)) if own is None else own
     noPlace = noPlaceOf(dataset, count)
     single = [Placed([frame], matrix, times[frame], noPlace) for frame in range(count)]

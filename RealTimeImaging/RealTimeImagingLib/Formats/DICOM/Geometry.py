@@ -73,7 +73,7 @@ class Placed:
 
 def planeOf(dataset: Any, frame: int, columns: int, rows: int) -> Matrix:
     """Return IJKToRAS of one frame by its position, or that of a picture without a position."""
-    matrix = ownPlane(dataset, frame, columns, rows)
+    matrix = ownPlane(dataset, frame)
     return pictureToRAS(columns, rows, spacingOf(dataset, frame)) if matrix is None else matrix
 
 
@@ -83,7 +83,7 @@ def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | No
     return min(known, default=None)
 
 
-def ownPlane(dataset: Any, frame: int, columns: int, rows: int) -> Matrix | None:
+def ownPlane(dataset: Any, frame: int) -> Matrix | None:
     """Return IJKToRAS of one frame by its functional groups or the data set; None when they have no position."""
     # PS3.3 sections C.7.6.2.1.1 and, for ultrasound volumes, C.8.24.6.
     detector = (dataset.get("DetectorInformationSequence") or [None])[0]

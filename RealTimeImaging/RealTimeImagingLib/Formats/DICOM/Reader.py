@@ -235,7 +235,7 @@ class DICOM(ImageFile):
                 "damaged",
             )
         extent = (layout.columns, layout.rows, layout.frames)
-        infos = framesOf(dataset, *extent) if hasOwnPlaces(dataset) else []
+        infos = framesOf(dataset, layout.frames) if hasOwnPlaces(dataset) else []
         frames = imagesOf(infos, dataset, layout.columns, layout.rows) if infos else placed(dataset, *extent)
         mosaic = Mosaic.of(dataset, layout)
         if isinstance(mosaic, Mosaic):
