@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..Model.Errors import RingError
-from ..Model.Files import reasonOf, writeAll
+from ..Model.Files import reasonOf, removeFile, writeAll
 from ..Model.Frame import Pixels
 from ..Model.Text import sentence, textsOf
 
@@ -411,7 +411,7 @@ class RingWriter:
 
     def _drop(self, generation: int) -> None:
         owner = self._generations.pop(generation)
-        _unlink(owner.path)
+        removeFile(owner.path)
         if owner.handle >= 0:
             os.close(owner.handle)
         try:
@@ -506,7 +506,7 @@ def removeRing(folders: list[str], name: str) -> None:
             continue
         for file in files:
             if file.startswith(f"{name}-") and file.endswith(".ring"):
-                _unlink(os.path.join(folder, file))
+                removeFile(os.path.join(folder, file))
 
 
 def _tag(path: str) -> str:
@@ -526,7 +526,7 @@ def _create(path: str, size: int, reserved: int) -> tuple[_Mapping, int]:
         return _Mapping(handle, size + PAGE), handle
     except BaseException:
         os.close(handle)
-        _unlink(path)
+        removeFile(path)
         raise
 
 
@@ -551,10 +551,3 @@ def _attach(path: str, size: int, access: int = mmap.ACCESS_READ) -> mmap.mmap:
         return mmap.mmap(handle, size, access=access)
     finally:
         os.close(handle)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -14,6 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Model.Errors import SettingsError
+from ..Model.Files import removeFile
 from ..Model.Settings import DescribedSettings, settingFields
 from ..Processing import BuiltIn
 from ..Processing.Loading import functionName
@@ -66,10 +67,8 @@ class NodeFiles:
         kept = {os.path.normpath(one) for one in used if isinstance(one, str)}
         for path in [one for one in self._paths if os.path.normpath(one) not in kept]:
             self._paths.remove(path)
-            try:
-                os.remove(path)
-            except OSError:
-                pass  # on Windows a function may still read it; close() removes it
+            # On Windows a function may still read it: then close() removes it.
+            removeFile(path)
 
     def close(self) -> None:
         """Remove the files."""

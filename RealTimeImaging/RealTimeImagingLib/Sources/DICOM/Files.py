@@ -26,7 +26,7 @@ from ...Formats import stampOf
 from ...Formats.DICOM.Header import SliceHeader, readHeader
 from ...Formats.DICOM.SliceGroup import Instance
 from ...Model.Errors import NotAnImageError
-from ...Model.Files import Stamp, makePrivateFolder, openPrivate, reasonOf, writeAll
+from ...Model.Files import Stamp, makePrivateFolder, openPrivate, reasonOf, removeFile, writeAll
 from ...Model.Text import textsOf
 
 _ = textsOf(__file__)
@@ -113,8 +113,7 @@ class Part:
         if self._syncing:
             self._syncing.join()
         self._file.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
+        removeFile(self.path)
 
 
 class Files:
@@ -137,8 +136,7 @@ class Files:
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
             if _PART.fullmatch(name) and (stamp := stampOf(path)) and time.time() - stamp[1] / 1e9 > _ABANDONED:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+                removeFile(path)
 
     def receive(self, meta: bytes, syntax: Any) -> Part:
         """Begin the file of an instance.

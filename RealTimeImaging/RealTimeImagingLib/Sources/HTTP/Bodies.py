@@ -9,7 +9,7 @@ import numpy as np
 
 from ...Formats import GetBuffer, openImageFile
 from ...Model.Errors import FrameError, NotAnImageError, RequestError
-from ...Model.Files import moveFile, openPrivate, reasonOf
+from ...Model.Files import moveFile, openPrivate, reasonOf, removeFile
 from ...Model.Frame import Image, Pixels, imageOf
 from ...Model.Text import renamed, sentence, textsOf
 from .FrameRequest import FrameRequest, RawPixels
@@ -174,10 +174,8 @@ class FileBody:
     def close(self) -> None:
         """Remove the file."""
         self._file.close()
-        try:
-            os.unlink(self._path)
-        except OSError:
-            pass  # close() of the source removes the whole folder
+        # What stays is removed with the whole folder by close() of the source.
+        removeFile(self._path)
 
 
 def tooLarge(size: int, limit: int) -> RequestError:
