@@ -29,7 +29,7 @@ def start(tmp_path, monkeypatch):
         folder = tmp_path / str(len(made)) / "Link"
         folder.mkdir(parents=True)
         (folder / "Program.py").write_text(BEGIN + program)
-        monkeypatch.setattr(ChildProcess, "LIBRARY", str(folder.parent))
+        monkeypatch.setattr(ChildProcess, "PROGRAM", str(folder / "Program.py"))
         messages, ends = [], []
 
         def take(message):

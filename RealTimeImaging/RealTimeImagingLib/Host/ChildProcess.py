@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import qt
 
+from ..Link import PROGRAM
 from ..Link.Lines import LineSplitter
 from ..Link.Messages import LogReport, Message, Outcome, ProcessID, Receivers, decode, encode, trace
 from ..Link.WorkFolders import kill, removeWorkFolders
@@ -22,8 +22,6 @@ from ..Model.Text import joined, textsOf
 
 _ = textsOf(__file__)
 
-LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-"""The folder of this library."""
 READ_TIME = 0.02
 """Seconds of taking messages, after which Slicer handles other events."""
 PID_TIME = 1000
@@ -99,8 +97,7 @@ class ChildProcess:
         self.ended = False
         for sender, signal_, slot in self._connections:
             sender.connect(signal_, slot)
-        script = os.path.join(LIBRARY, "Link", "Program.py")
-        self._process.start(python, ["-u", script, self._program, *arguments])
+        self._process.start(python, ["-u", PROGRAM, self._program, *arguments])
 
     def send(self, message: Any) -> None:
         """Send a command, or the job with ``toJSON``; a process that has ended gets nothing."""

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -14,11 +15,10 @@ from ..Model.Errors import RecordingError, SettingsError
 from ..Model.Files import parsedJSON, reasonOf
 from ..Model.Text import textsOf
 from ..Recording import checkAttributes
-from .ChildProcess import LIBRARY
 
 _ = textsOf(__file__)
 
-MODULE_TEMPLATES = os.path.join(os.path.dirname(LIBRARY), "Resources", "Templates")
+MODULE_TEMPLATES = os.fspath(Path(__file__).parents[2] / "Resources" / "Templates")
 """Folder of the module's own templates."""
 
 log = logging.getLogger(__name__)

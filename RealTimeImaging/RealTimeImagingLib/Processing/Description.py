@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, cast, get_args, get_origin
 
+from ..Link import PROGRAM
 from ..Link.Lines import LONGEST_SILENCE, openLines, readLines
 from ..Link.Messages import Done, Failed, encode
 from ..Model.Errors import MissingPackageError, SettingsError
@@ -30,7 +31,6 @@ _ = textsOf(__file__)
 TYPES: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str}
 OTHER = "other"
 """Argument of the process of another Python, whose packages are its own."""
-PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Link", "Program.py")
 
 
 @dataclasses.dataclass(frozen=True)

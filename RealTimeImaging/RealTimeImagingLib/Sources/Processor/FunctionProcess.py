@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO, cast
 
+from ...Link import PROGRAM
 from ...Link.Lines import LineWriter, readLines
 from ...Link.Messages import LogReport, Message, ProcessID
 from ...Link.WorkFolders import kill
@@ -20,8 +21,6 @@ from ...Model.Frame import Pixels
 from ...Processing.Messages import decodeFromFunction
 from ...Processing.OtherPython import variablesOf
 
-_LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAM = os.path.join(_LIBRARY, "Link", "Program.py")
 NAME = "function"
 """Name of the program in ``Program.PROGRAMS``."""
 TRACE_LINES = 60
