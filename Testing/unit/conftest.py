@@ -297,7 +297,7 @@ def incoming(tmp_path):
 
 @pytest.fixture
 def workFolder(tmp_path):
-    """An empty folder for journal and ring."""
+    """An empty folder for checkpoint and ring."""
     # Windows has one memory for each name of folder and ring.
     folder = tmp_path / f"work-{tmp_path.name}"
     folder.mkdir()
@@ -321,7 +321,7 @@ def receive(incoming, workFolder):
 
 @pytest.fixture
 def acquire(incoming, workFolder):
-    """Starts acquisition processes on the folder ``incoming``, one after the other on the same journal."""
+    """Starts acquisition processes on the folder ``incoming``, one after the other on the same checkpoint."""
     made = []
 
     def start(program=PROGRAM, listen=True, **values):

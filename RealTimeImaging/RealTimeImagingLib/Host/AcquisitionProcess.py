@@ -266,7 +266,7 @@ class AcquisitionProcess:
         self._endSeen = True
 
     def _noteProblem(self, message: CheckpointReport) -> None:
-        self._problem = message.journal
+        self._problem = message.checkpoint
 
     def _noteRecorded(self, message: RecordedReport) -> None:
         self._recordings = max(0, self._recordings - 1)

@@ -376,7 +376,7 @@ class ValuesReport(Message):
 class CheckpointReport(Message):
     """Why the checkpoint cannot be written; empty when it can."""
 
-    journal: str
+    checkpoint: str
 
 
 @dataclass(frozen=True)
