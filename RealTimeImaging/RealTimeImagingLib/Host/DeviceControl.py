@@ -86,7 +86,7 @@ class DeviceControl:
 
     def inUse(self) -> bool:
         """Return True while a source runs that speaks OpenIGTLink, or when a device has sent a message in this run."""
-        return bool(self.states()) or any(one.settings.longestDeviceName for one in self._session.active())
+        return bool(self.states()) or bool(self._speaking())
 
     def canSend(self) -> bool:
         """Return True while a device is connected over OpenIGTLink."""
@@ -251,16 +251,19 @@ class DeviceControl:
         if not _isWithin(seconds, SWEEP):
             text = _("A sweep takes {lowest:g} to {highest:g} seconds, not {value}.")
             raise ControlError(text.format(lowest=SWEEP[0], highest=SWEEP[1], value=repr(seconds)))
-        handles = [one for one in self._session.active() if one.settings.longestDeviceName and device in one.messages]
+        handles = [one for one in self._speaking() if device in one.messages]
         if not handles or ("transform", device) not in [(one.kind, one.device) for one in self.states()]:
             raise ControlError(_("No running source has received poses of {device}.").format(device=repr(device)))
         handles[-1].send("estimateOffset", device=device, stream=stream, seconds=seconds)
 
     # ---- connections
 
+    def _speaking(self) -> list[RunningSource]:
+        """Return the running sources that can send messages to devices."""
+        return [one for one in self._session.active() if one.settings.longestDeviceName]
+
     def _connected(self) -> list[RunningSource]:
-        handles = [one for one in self._session.active() if one.settings.longestDeviceName]
-        return [handle for handle in handles if handle.peers]
+        return [one for one in self._speaking() if one.peers]
 
     def _send(self, kind: str, device: str, values: dict[str, Any]) -> tuple[int, int]:
         """Send a message to all connected devices; return its number, and the number of devices."""
