@@ -207,17 +207,17 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Start a simulated scanner, and a source that shows its images: see ``simulator``."""
         return self.simulator.start(source, fps)
 
-    def stop(self, handle: RunningSource | None = None) -> None:
+    def stop(self, source: RunningSource | None = None) -> None:
         """Stop one source or all. The last frames and the final counts follow within two seconds.
 
         Images that were pushed before are delivered first, for as long as this makes progress.
         """
-        self._connectors.stop(handle)
-        running = [handle] if handle else self._session.running()
+        self._connectors.stop(source)
+        running = [source] if source else self._session.running()
         for one in sorted(running, key=lambda one: one.pushSender is not None):
-            if not (self._pushes.stop(one) or (handle is None and self.processing.follows(one))):
+            if not (self._pushes.stop(one) or (source is None and self.processing.follows(one))):
                 self._session.stop(one)
-        self.simulator.end(handle)
+        self.simulator.end(source)
 
     def restart(self, source: RunningSource, **changes: Any) -> RunningSource:
         """Stop a source and start it again with other settings, as the panel's remedies do; return the new source.
