@@ -1,4 +1,4 @@
-"""Working folders, which hold the ring and the checkpoint of a source; leftovers of dead processes are removed."""
+"""Processes, and their working folders with ring and checkpoint; leftovers of dead processes are removed."""
 
 from __future__ import annotations
 
