@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -212,14 +212,11 @@ class RecordingState:
 
     @property
     def _reason(self) -> str:
-        losses: dict[str, int] = {}
-        for stored in self._stored.values():
-            for reason, count in stored["losses"].items():
-                losses[reason] = losses.get(reason, 0) + count
+        losses: Counter[str] = sum((Counter(stored["losses"]) for stored in self._stored.values()), Counter())
         if not losses:
             return _("the reason is unknown")
-        most = max(losses, key=lambda reason: losses[reason])
+        most, count = losses.most_common(1)[0]
         if len(losses) == 1:
             return most
         text = _("{reason} ({count:,}), and {others} other reasons")
-        return text.format(reason=most, count=losses[most], others=len(losses) - 1)
+        return text.format(reason=most, count=count, others=len(losses) - 1)

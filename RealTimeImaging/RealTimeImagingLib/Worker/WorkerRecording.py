@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -183,13 +183,9 @@ class StreamRecorders:
         return sum(one.recorded for one in recorders), sum(one.failed for one in recorders)
 
     @property
-    def losses(self) -> dict[str, int]:
+    def losses(self) -> Counter[str]:
         """Number of frames that are not stored, by reason."""
-        found: dict[str, int] = {}
-        for recorder in self._recorders.values():
-            for reason, count in recorder.losses.items():
-                found[reason] = found.get(reason, 0) + count
-        return found
+        return sum((Counter(recorder.losses) for recorder in self._recorders.values()), Counter())
 
     @property
     def valuesFiles(self) -> list[str]:
@@ -367,7 +363,7 @@ class WorkerRecording:
         if now < self._reportDue or not (self._recorders or self._kept):
             return
         self._reportDue = now + REPORT_PERIOD
-        status: dict[str, Any] = {"kept": self._kept.status if self._kept else None}
+        status: dict[str, Any] = {"kept": self._keptStatus}
         if self._recorders:
             status |= {"free": self._recorders.room(), "stored": self._stored(), "writing": self._writing}
         self._sender.report(StorageReport(status, self._counts()))
@@ -448,10 +444,7 @@ class WorkerRecording:
         }
 
     def _losses(self, recorders: StreamRecorders) -> dict[str, int]:
-        losses = dict(self._earlier["losses"])
-        for reason, count in recorders.losses.items():
-            losses[reason] = losses.get(reason, 0) + count
-        return losses
+        return dict(Counter(self._earlier["losses"]) + recorders.losses)
 
     @property
     def _keptStatus(self) -> dict[str, Any] | None:
