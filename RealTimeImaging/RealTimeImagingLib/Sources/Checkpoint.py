@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..Model.Files import Stamp, reasonOf
+from ..Model.Quantities import freeName
 
 if TYPE_CHECKING:
     from ..Formats.DICOM.Header import SliceHeader
@@ -434,9 +435,7 @@ class SeriesNames:
         if name is None:
             description = " ".join(header.description.split())[:_LONGEST_NAME] or self._default
             base = description if header.seriesNumber is None else f"{description} {header.seriesNumber}"
-            used, number, name = set(self._names.values()), 2, base
-            while name in used:
-                name, number = f"{base} ({number})", number + 1
+            name = freeName(base, set(self._names.values()), "{name} ({number})")
             if len(self._names) >= _MOST_SERIES:
                 del self._names[next(iter(self._names))]
             self._names[header.series] = name
