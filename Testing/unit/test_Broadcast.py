@@ -16,7 +16,7 @@ from RealTimeImagingLib.Model.Frame import SCALAR_TYPES, checksum
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage, pack, query
 from RealTimeImagingLib.Sources.Endpoints import Listener
 from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings
-from RealTimeImagingLib.Worker import Broadcaster as Audience
+from RealTimeImagingLib.Worker import Broadcaster as module
 from RealTimeImagingLib.Worker.Broadcast import Broadcast
 from unit.broadcast import MATRIX, START, Broadcasting, Listening, frame
 from unit.conftest import arrive, niftiFile, sumOf, until
@@ -169,7 +169,7 @@ def test_nothing_is_copied_when_nobody_is_connected(broadcasting, monkeypatch):
     until(lambda: client.messages)
     client.close()
     until(lambda: not one.status["clients"])
-    monkeypatch.setattr(Audience.PixelMemory, "take", lambda *_: pytest.fail("copied"))
+    monkeypatch.setattr(module.PixelMemory, "take", lambda *_: pytest.fail("copied"))
     one.send(frame(2))
     assert one.broadcaster._memories._lent == []
 
@@ -244,7 +244,7 @@ def test_giving_a_frame_takes_no_longer_when_somebody_does_not_read(broadcasting
 
 
 def test_one_who_takes_nothing_for_long_is_disconnected(broadcasting, monkeypatch):
-    monkeypatch.setattr(Audience, "STALLED", 0.3)
+    monkeypatch.setattr(module, "STALLED", 0.3)
     one = broadcasting()
     stuck = one.connect(reading=False)
     sent = frame(1, FULL, np.uint8)

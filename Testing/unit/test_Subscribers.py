@@ -104,7 +104,7 @@ def test_memory_is_used_again_once_nobody_has_the_packet():
     memories = PixelMemory()
     one = memories.take(1000)
     message = packet()
-    memories.getBuffer(one, message)
+    memories.reserve(one, message)
     assert memories.take(1000) is not one
     del message
     gc.collect()
@@ -116,6 +116,6 @@ def test_memory_is_used_again_once_nobody_has_the_packet():
 def test_memory_of_sizes_that_come_no_more_is_let_go():
     memories = PixelMemory()
     for size in range(1, 100):
-        memories.getBuffer(memories.take(size), packet())
+        memories.reserve(memories.take(size), packet())
     assert len(memories._lent) < 10
     np.testing.assert_equal(memories.take(99).nbytes, 99)

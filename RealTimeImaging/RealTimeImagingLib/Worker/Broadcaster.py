@@ -101,7 +101,7 @@ class PixelMemory:
         self._lent = used + spare[-SPARE:]
         return found
 
-    def getBuffer(self, memory: Pixels, packet: Packet) -> None:
+    def reserve(self, memory: Pixels, packet: Packet) -> None:
         """Reserve memory until its packet is deleted."""
         self._lent.append((memory, weakref.ref(packet)))
 
@@ -275,7 +275,7 @@ class Broadcaster:
         message.metadata, message.message_id = dict(frame.attributes), frame.number & 0xFFFFFFFF
         self._addFullName(message, frame.stream)
         packet = Packet(message, memory.nbytes)
-        self._memories.getBuffer(memory, packet)
+        self._memories.reserve(memory, packet)
         self._offer(packet)
 
     def _sendVideo(self, videos: VideoStreams, frame: Frame) -> bool:
