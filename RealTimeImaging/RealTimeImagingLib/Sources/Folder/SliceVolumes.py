@@ -20,7 +20,7 @@ from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volum
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
-from ...Model.Files import Stamp, naturalOrder, openPrivate, reasonOf
+from ...Model.Files import Stamp, naturalOrder, reasonOf, replaceFile
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
 from ...Model.Text import Text, sentence, textsOf
@@ -369,9 +369,7 @@ class SliceVolumes:
         announced = {"stream": stream, "number": self._checkpoint.next(stream), "files": list(files.items())}
         path = os.path.join(self._checkpoint.folder, ANNOUNCED)
         try:
-            with open(path + "~", "w", encoding="ascii", opener=openPrivate) as file:
-                json.dump(announced, file)
-            os.replace(path + "~", path)
+            replaceFile(path, json.dumps(announced).encode())
         except OSError as error:
             log.warning("The list of the files of a volume could not be written: %s", error)
 
