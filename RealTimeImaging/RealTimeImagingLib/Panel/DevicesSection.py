@@ -17,9 +17,11 @@ from .Alarm import Alarm
 from .Section import (
     Section,
     hasLargeFont,
+    heightOf,
     plainTip,
     remember,
     remembered,
+    setRoom,
     show,
     showOrHide,
     stateColour,
@@ -149,8 +151,7 @@ class DevicesSection(Section):
         table.setColumnWidth(0, min(max(WIDEST, table.viewport().width // PART), table.columnWidth(0)))
         table.resizeColumnToContents(2)
         table.setVisible(bool(rows))
-        height = sum(table.rowHeight(row) for row in range(min(len(rows), ROWS_SHOWN)))
-        table.setFixedHeight(table.horizontalHeader().sizeHint.height() + height + 2 * table.frameWidth)
+        setRoom(table, heightOf(table, min(len(rows), ROWS_SHOWN)))
         self._rows = rows
 
     def _showTools(self, tools: list[str]) -> None:

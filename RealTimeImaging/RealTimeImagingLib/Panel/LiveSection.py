@@ -14,7 +14,19 @@ from ..Model.Errors import SettingsError
 from ..Scene.LiveVolumes import LAYER_NAMES
 from ..Scene.Views import ALL_VIEWS, NO_VIEW
 from ..Scene.WindowLevel import ALWAYS, KEEP, ONCE
-from .Section import Section, hideColumns, plainTip, remember, remembered, setTip, show, titleWidths, translated
+from .Section import (
+    Section,
+    heightOf,
+    hideColumns,
+    plainTip,
+    remember,
+    remembered,
+    setRoom,
+    setTip,
+    show,
+    titleWidths,
+    translated,
+)
 
 WHERE_COLUMN = 1
 ROWS_SHOWN = 4
@@ -140,8 +152,7 @@ class LiveSection(Section):
         table = self.ui.streamsTable
         rows = min(table.rowCount, ROWS_SHOWN)
         table.setVisible(rows > 0)
-        height = sum(table.rowHeight(row) for row in range(rows))
-        table.setFixedHeight(table.horizontalHeader().sizeHint.height() + height + 2 * table.frameWidth)
+        setRoom(table, heightOf(table, rows))
 
     def _clear(self) -> None:
         for box, slot in self._boxes:

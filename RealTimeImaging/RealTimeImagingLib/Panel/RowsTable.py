@@ -10,7 +10,7 @@ from typing import Any
 
 import qt
 
-from .Section import SYMBOLS, breakable, elided, hideColumns, plainTip, setRoom, stateColour, titleWidths
+from .Section import SYMBOLS, breakable, elided, heightOf, hideColumns, plainTip, setRoom, stateColour, titleWidths
 
 STATE, NAME = range(2)
 """The first columns."""
@@ -129,11 +129,7 @@ class RowsTable:
         if selected is not self.selected:
             self.select(selected)
         self._fitWidth()
-        height = 0
-        if rows:
-            height = table.horizontalHeader().sizeHint.height() + 2 * table.frameWidth
-            height += sum(table.rowHeight(place) for place in range(min(len(rows), MOST_ROWS)))
-        setRoom(table, height)
+        setRoom(table, heightOf(table, min(len(rows), MOST_ROWS)) if rows else 0)
 
     def _addRow(self) -> None:
         table, place = self._table, len(self._shown)

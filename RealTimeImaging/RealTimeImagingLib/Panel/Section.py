@@ -267,6 +267,12 @@ def setRoom(widget: Any, height: int) -> None:
         widget.setMaximumHeight(height)
 
 
+def heightOf(table: Any, rows: int) -> int:
+    """Return the height of a table with its header and its first rows, in pixels."""
+    header = table.horizontalHeader().sizeHint.height()
+    return int(header + sum(table.rowHeight(row) for row in range(rows)) + 2 * table.frameWidth)
+
+
 def show(label: Any, text: str, warning: bool = False, colour: str = "", tip: str = "") -> None:
     """Show text in a label, in Slicer's language; the tool tip repeats long texts.
 
