@@ -270,6 +270,20 @@ def test_a_header_with_too_many_slices_is_ignored_after_two_volumes():
     assert [len(numbers) for numbers in board.numbers] == [3] * 4
 
 
+def test_a_volume_that_was_cut_off_tells_nothing_about_the_next():
+    whole = [3.0 * place for place in range(6)]
+    board = Board().add(*run(whole[:3], images=6), *run(whole, first=11, images=6))
+    assert board.numbers == [[1, 2, 3], [11, 12, 13, 14, 15, 16]]
+    assert board.whys == ["repeat", "images"]
+
+
+def test_images_of_several_volumes_in_the_header_are_ignored_after_two_volumes():
+    board = Board()
+    for moment in range(4):
+        board.add(*run([0, 3, 6], first=10 * moment, images=100))
+    assert board.whys == ["repeat", "repeat", "places", "places"]
+
+
 def test_series_and_planes_are_separate_volumes():
     board = Board().add(*[aSlice(p, p, series=s, plane=a) for p in (0, 3, 6) for s in "ab" for a in (0, 1, 2)])
     assert len(board.release().closed) == 6

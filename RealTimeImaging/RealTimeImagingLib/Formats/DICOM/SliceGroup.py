@@ -93,6 +93,10 @@ class SliceGroup:
                 return
         alone = count == 1 and closed.why in ("silence", "released") and not _allSingle(volume, self.open)
         heights = [*volume.heights, *volume.lost]
+        if closed.announced > len(heights) != self._before:
+            # It was cut off, unless the next one has as many slices: then the header counts several volumes.
+            self._before = len(heights)
+            return
         if not alone and len(heights) >= len(self.places) and not missingPlaces(heights):
             self.places = sorted(heights)
 
