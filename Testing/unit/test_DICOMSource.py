@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import struct
+import sys
 import threading
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -191,6 +192,22 @@ def test_a_missing_slice_is_reported_and_shown_as_zeros(receive):
     receiver.until(lambda: len(receiver.frames) == 2, passes=0.5)
     slices[4] = lost
     np.testing.assert_array_equal(receiver.frames[1].image.pixels, stackOf(slices))
+
+
+def test_slices_that_wait_while_the_process_is_halted_belong_to_their_volume(receive, monkeypatch):
+    receiver = receive()
+    monkeypatch.setattr(sys.modules[type(receiver.source).__module__], "LISTENING", 20.0)
+    slices = series(6)
+    with sender(receiver.port, *slices) as association:
+        for one in slices[:4]:
+            association.send_c_store(one)
+        receiver.until(lambda: "4 slices" in str(receiver.source.status))
+        rest = threading.Thread(target=lambda: [association.send_c_store(one) for one in slices[4:]])
+        rest.start()
+        receiver.step(passes=60.0, seconds=20.0)
+        rest.join()
+    receiver.until(lambda: receiver.frames, passes=0.5)
+    assert receiver.shapes == [(6, 6, 5)]
 
 
 def test_unevenly_spaced_slices_are_shown_each_in_its_place(receive):

@@ -30,6 +30,8 @@ _ = textsOf(__file__)
 
 GROWTH = 0.25
 """Seconds between two frames of an incomplete volume."""
+LISTENING = 0.25
+"""Seconds for a last look before a sender counts as silent: this process may have been halted, and the slices wait."""
 HELD = 1 << 30
 """Bytes of slices kept in memory; further slices are read from their files again."""
 STARTED = "dicomStarted"
@@ -122,9 +124,9 @@ class DICOMSource:
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Yield images and events since the last call; block at most ``seconds``."""
-        now = self._clock()
+        now, due = self._clock(), self._assembly.due
         turn = now + TURN
-        waits = [seconds, self._assembly.due - now]
+        waits = [seconds, due - now if due > now else LISTENING]
         if self._settings.growing and any(one.shown < len(one.slices) for one in self._assembly.open):
             waits.append(self._growthDue - now)
         if now >= self._folderDue:
@@ -133,10 +135,11 @@ class DICOMSource:
             yield from self._take(item)
             if self._clock() > turn:
                 break
+        else:
+            for closed in self._assembly.silent(now):
+                yield from self._show(closed)
         yield from self._repetitions.due()
         now = self._clock()
-        for closed in self._assembly.silent(now):
-            yield from self._show(closed)
         if self._settings.growing and now >= self._growthDue:
             yield from self._grow(now)
 
