@@ -177,6 +177,10 @@ def test_possibly_mixed_time_points_are_reported(receive, incoming):
         receiver.step()
     receiver.run(5)
     assert [(event.code, event.level) for event in receiver.events] == [("times-overlap", "warning")]
+    # Shown volumes, with the headers of their slices, leave the memory.
+    receiver.run(10 * SILENCE)
+    known = receiver.source._volumes._times.values()
+    assert [reference() for reference, _latest in known] == [None] * len(known) != []
     assert "two time points may be mixed" in receiver.events[0].text
 
 
