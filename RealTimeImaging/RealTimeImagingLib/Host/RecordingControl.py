@@ -490,6 +490,8 @@ class RecordingControl:
         one.repairing = True
 
         def done(found: list[Repaired]) -> None:
+            if self._closed:
+                return  # it ended while this object waited for it in close()
             for each in found:
                 self._addRepaired(each)
             one.repairing = False
