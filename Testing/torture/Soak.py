@@ -3,6 +3,9 @@
 Two sources run with a recording: OpenIGTLink, and a folder whose old files are removed. A sample holds the memory that
 the processes alone have, their descriptors, and their processor time for each image. The last tenth of the samples is
 compared with the first one after the start.
+
+The same work takes more processor time while other programs use the caches. Therefore a fixed calculation is timed
+again and again, and the processor time for an image is that of a processor as fast as in the first sample.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import statistics
 import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +37,9 @@ WINDOW = 6
 """Samples at the beginning and at the end that are compared."""
 MOST = 1.1
 """Most growth."""
+NOT_JUDGED = ("images", "calculation (us)")
+"""Values of a sample that may grow."""
+_BLOCK = bytes(range(256)) * 1024
 SIZE, EDGE = (900, 260), 70
 """Width and height of a chart, and its margin, in pixels."""
 
@@ -54,7 +61,7 @@ def soak(minutes: float, report: str | None, plot: str | None) -> int:
             torture.close()
     slicerhost.unloadModule("RealTimeImaging")
     slicerhost.closeScene()
-    growth = {name: _growth([one[name] for one in samples]) for name in samples[0] if name != "images"}
+    growth = {name: _growth([one[name] for one in samples]) for name in samples[0] if name not in NOT_JUDGED}
     problems = [f"{name} has grown {value:.2f} times." for name, value in growth.items() if value > MOST]
     problems += [f"{missing} images did not arrive."] * (missing > 0) + slicerhost.leftovers()
     for name, value in growth.items():
@@ -87,16 +94,21 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
     samples: list[dict[str, float]] = []
     before: tuple[int, list[float]] = (0, [0.0, 0.0])
     since, last = time.monotonic(), 0
+    calculations: list[float] = []
 
     def over() -> bool:
         nonlocal before, since, last
+        calculations.append(_calculation())
         total = sum(sum(one.received.values()) for one in handles)
         if total != last:
             last, since = total, time.monotonic()
         if total >= (len(samples) + 1) * HOUR // SAMPLES:
             pids = [os.getpid(), *(one.pid for one in handles)]
             used = [processorTime(os.getpid()), sum(processorTime(one.pid) for one in handles)]
-            each = [1e6 * (now - then) / (total - before[0]) for now, then in zip(used, before[1], strict=True)]
+            calculation = 1e6 * statistics.median(calculations)
+            calculations.clear()
+            slow = calculation / (samples[0]["calculation (us)"] if samples else calculation)
+            each = [1e6 * (now - then) / (total - before[0]) / slow for now, then in zip(used, before[1], strict=True)]
             samples.append(
                 {
                     "images": total,
@@ -105,6 +117,7 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
                     "descriptors": sum(map(openFiles, pids)),
                     "Slicer's time for an image (us)": each[0],
                     "workers' time for an image (us)": each[1],
+                    "calculation (us)": calculation,
                 }
             )
             before = total, used
@@ -117,6 +130,15 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
     return samples, HOUR - sum(one.recorded for one in handles)
 
 
+def _calculation() -> float:
+    """Return the seconds of processor time that a fixed calculation takes now."""
+    # Nothing in it makes Python look for garbage.
+    began = time.thread_time()
+    for number in range(0, len(_BLOCK), 64):
+        zlib.crc32(_BLOCK[number : number + 64])
+    return time.thread_time() - began
+
+
 def _growth(values: Sequence[float]) -> float:
     first, last = values[WARM : WARM + WINDOW], values[-WINDOW:]
     return statistics.median(last) / statistics.median(first)
@@ -125,7 +147,7 @@ def _growth(values: Sequence[float]) -> float:
 def _plot(samples: Sequence[dict[str, float]], path: str) -> None:
     from PIL import Image, ImageDraw
 
-    names = [name for name in samples[0] if name != "images"]
+    names = [name for name in samples[0] if name not in NOT_JUDGED]
     width, height = SIZE
     sheet = Image.new("RGB", (width, height * len(names)), "white")
     draw = ImageDraw.Draw(sheet)
