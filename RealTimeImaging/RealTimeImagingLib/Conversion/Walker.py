@@ -32,36 +32,34 @@ class Element(NamedTuple):
 
 
 class Run:
-    """Consecutive elements of a header that was walked before."""
+    """Consecutive elements of a header that was walked before. Most are never met again: the first use prepares it."""
 
-    def __init__(self, data: bytes, elements: Sequence[Element], wanted: Set[int]) -> None:
-        start = elements[0].start
-        self._elements = [
-            one._replace(start=one.start - start, value=one.value - start, end=one.end - start) for one in elements
-        ]
+    def __init__(self, elements: Sequence[Element], beginnings: Sequence[bytes], wanted: Set[int]) -> None:
+        self._elements, self._expected = elements, tuple(beginnings)
         self._wanted, self.first = wanted, elements[0].tag
-        self._compile(data, start)
+        self._beginnings: struct.Struct | None = None
 
-    def _compile(self, data: bytes, position: int) -> None:
+    def _compile(self) -> struct.Struct:
         elements = self._elements
-        self._beginnings = struct.Struct("".join(f"{one.value - one.start}s{one.end - one.value}x" for one in elements))
-        self._expected = self._beginnings.unpack_from(data, position)
+        start = elements[0].start
         kept = [one for one in elements if one.tag in self._wanted]
-        places = [0, *(place for one in kept for place in (one.value, one.end))]
+        places = [start, *(place for one in kept for place in (one.value, one.end))]
         pieces = (
             f"{after - before}{'s' if number % 2 else 'x'}" for number, (before, after) in enumerate(pairwise(places))
         )
         self._values = struct.Struct("".join(pieces))
         self._tags = [one.tag for one in kept]
-        self.last, self.size = elements[-1].tag, elements[-1].end
+        self.last, self.size = elements[-1].tag, elements[-1].end - start
+        return struct.Struct("".join(f"{one.value - one.start}s{one.end - one.value}x" for one in elements))
 
     def take(self, data: bytes, position: int, values: dict[int, bytes]) -> tuple[int, int]:
         """Return the number of bytes that match, and the tag of the last matching element; 0 and 0 without a match.
 
         :param values: receives the wanted values.
         """
+        beginnings = self._beginnings = self._beginnings or self._compile()
         try:
-            found = self._beginnings.unpack_from(data, position)
+            found = beginnings.unpack_from(data, position)
         except struct.error:
             return 0, 0
         if found != self._expected:
@@ -69,8 +67,8 @@ class Run:
             same = next(number for number, (here, before) in enumerate(pairs) if here != before)
             if not same:
                 return 0, 0
-            del self._elements[same:]
-            self._compile(data, position)
+            self._elements, self._expected = self._elements[:same], self._expected[:same]
+            self._beginnings = self._compile()
         values.update(zip(self._tags, self._values.unpack_from(data, position), strict=True))
         return self.size, self.last
 
@@ -90,11 +88,13 @@ class Layouts:
         """Store the runs that begin with each of these elements; a gap between two elements ends a run."""
         if len(self._runs) > MOST:
             self._runs.clear()
+        beginnings = [data[one.start : one.value] for one in elements]
         for number, element in enumerate(elements):
             last = number + 1
             while last < min(len(elements), number + LONGEST) and elements[last].start == elements[last - 1].end:
                 last += 1
-            self._runs[data[element.start : element.start + 8]] = Run(data, elements[number:last], self._wanted)
+            run = Run(elements[number:last], beginnings[number:last], self._wanted)
+            self._runs[data[element.start : element.start + 8]] = run
 
 
 PIXELS = 0x7FE00010
