@@ -22,7 +22,9 @@ from .Slices import writeSeries
 TITLE = "Conversion of DICOM folders to NRRD"
 ABOUT = """
 Floor: every byte of every file is read into memory that exists, and written, in one process with nothing to find out
-about the files; "floor on two" does the same in two processes. Peers: dcm2niix without compression, which writes NIfTI
+about the files; "floor on two" does the same in two processes. A conversion must read every header before it can write,
+as files come in no order; the floors leave that out. Our two workers need both processors of this computer: anything
+else that runs slows them more than the floor. Peers: dcm2niix without compression, which writes NIfTI
 and sorts the files itself; SimpleITK's series reader, to which the files of each series are told in their order; and
 the way of the scripts on Slicer's forum, all headers into a database, then series after series loaded and saved.
 """
