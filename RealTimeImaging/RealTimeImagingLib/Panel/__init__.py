@@ -167,12 +167,12 @@ class Panel:
         ends = time.perf_counter() + (self._pace.part if seconds is None else seconds)
         self._showing = True
         try:
-            if not self._steps:
-                self._begin()
-            while self._steps:
+            if self._steps:
                 self._continue()
-                if time.perf_counter() >= ends:
-                    break
+            else:
+                self._begin()
+            while self._steps and time.perf_counter() < ends:
+                self._continue()
         finally:
             self._showing = False
             self._pace.partEnds()
