@@ -80,7 +80,7 @@ class EventsSection(Section):
             pass
 
     def pieces(self, values: dict[str, Any]) -> Iterator[None]:
-        """Show the events: make PIECE lines in each piece of work, and write all in the last one."""
+        """Show the events: make PIECE lines in each piece of work, then write all, then lay them out."""
         box = self.ui.eventsList
         warning, normal = warningColour(box), box.palette.color(qt.QPalette.Text).name()
         shown = self._log.version, self._warnings, warning, normal
@@ -100,6 +100,10 @@ class EventsSection(Section):
         setRoom(box, room * box.fontMetrics().lineSpacing())
         for name in ("copyEventsButton", "saveEventsButton", "clearEventsButton"):
             getattr(self.ui, name).enabled = bool(lines)
+        if lines:
+            yield
+            # Otherwise Qt lays out the list later, and a slow window is painted twice.
+            box.visualItemRect(box.item(0))
 
     def _showLines(self, lines: list[_Line]) -> None:
         """Write the lines that have changed; lines that are new move the others down."""

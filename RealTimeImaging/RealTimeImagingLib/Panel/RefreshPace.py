@@ -16,7 +16,7 @@ PART, SLOW = 0.0005, 0.01
 """Seconds after which a refresh lets the window do other work before it goes on; and of a painting, which follows each
 part, above which the refresh is one part."""
 SHARE = 1 / 60
-"""Part of the time that painting may take: at 20 ms, less than one of 100 turns of a 10 ms timer is late."""
+"""Part of the time that painting may take in a window that is not slow."""
 JUDGED = 5
 """Number of latest paintings from which the next one is estimated."""
 
@@ -25,7 +25,8 @@ class RefreshPace:
     """Times of refreshes and their parts.
 
     Slicer's window has OpenGL views. For each changed text, Qt composes the whole window again, which takes about 20 ms
-    where the computer draws without a graphics card.
+    where the computer draws without a graphics card. A native window (WA_NativeWindow) for the module panel would avoid
+    that, but it belongs to all modules.
 
     :param clock: seconds, never backwards.
     """
@@ -55,7 +56,8 @@ class RefreshPace:
         """
         if asked:
             return max(0.0, self._ended + ASKED - self._clock())
-        pause = min(LONGEST, self._painting / SHARE)
+        # Each painting of a slow window makes one turn of other timers late: of a timer of 10 ms, one of 120 turns.
+        pause = LONGEST if self._painting >= SLOW else self._painting / SHARE
         return max(SHORTEST, self._ended + pause - self._clock())
 
     @property
