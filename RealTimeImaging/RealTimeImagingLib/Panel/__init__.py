@@ -104,16 +104,18 @@ class Panel:
 
     def close(self) -> None:
         """Disconnect from the logic and from all widgets."""
+        # Sections that close change widgets.
+        for section in self._sections:
+            section.acted.disconnect(self.refreshNow)
         self._logic.changed.disconnect(self._changed)
-        parts: list[Any] = [*self._sections, self._shortcuts, self._drop, self._statusBar]
-        for part in parts:
-            part.close()
-        # A widget that changes while it is closed asks for a refresh.
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refreshPart)
         self._painted.stop()
         self._painted.disconnect("timeout()", self._pace.painted)
         self._steps.clear()
+        parts: list[Any] = [*self._sections, self._shortcuts, self._drop, self._statusBar]
+        for part in parts:
+            part.close()
 
     def refreshSoon(self) -> None:
         """Refresh within 1.2 s, mostly 0.2 s: a state, or the visible module, may have changed."""
