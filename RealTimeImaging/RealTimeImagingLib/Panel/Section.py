@@ -348,7 +348,12 @@ class Section:
 
     def connect(self, sender: Any, signal: str, slot: Callable[..., None]) -> None:
         """Connect until :meth:`close`. A click also hides the reason why the last action was not possible."""
-        for receiver in (self._hideComplaint, slot, self._act) if signal == "clicked()" else (slot, self._act):
+        receivers: list[Callable[..., None]] = [slot]
+        if signal == "clicked()":
+            receivers.insert(0, self._hideComplaint)
+        if signal != "timeout()":
+            receivers.append(self._act)
+        for receiver in receivers:
             sender.connect(signal, receiver)
             self._connections.append((sender, signal, receiver))
 
