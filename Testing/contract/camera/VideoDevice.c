@@ -8,7 +8,7 @@
  * CAMERA_HANGS: a path; when a file is there no more pictures come until it is opened again.
  * CAMERA_DROPS: every so many pictures one is left out, as a driver does that has lost it; 0: none.
  * CAMERA_CODEC: a code of grey pixels of 16 bits such as "Y16 ", which it offers instead of YUYV; the pixel in a row and
- *   column is 100 * column + row.
+ *   column is 100 * column + row. Its last byte has the highest bit for the other order of bytes.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -73,7 +73,7 @@ static size_t frameSize(void)
 static unsigned codec(void)
 {
     const char *code = getenv("CAMERA_CODEC");
-    return code ? v4l2_fourcc(code[0], code[1], code[2], code[3]) : V4L2_PIX_FMT_YUYV;
+    return code ? v4l2_fourcc(code[0], code[1], code[2], (uint8_t)code[3]) : V4L2_PIX_FMT_YUYV;
 }
 
 static void setFormat(struct v4l2_pix_format *pix, int keep)
@@ -94,8 +94,10 @@ static void setFormat(struct v4l2_pix_format *pix, int keep)
 static void draw(uint8_t *target, uint64_t n)
 {
     if (codec() != V4L2_PIX_FMT_YUYV) {
-        for (unsigned index = 0; index < width * height; ++index)
-            ((uint16_t *)target)[index] = 100 * (index % width) + index / width;
+        for (unsigned index = 0; index < width * height; ++index) {
+            uint16_t value = 100 * (index % width) + index / width;
+            ((uint16_t *)target)[index] = codec() >> 31 ? value << 8 | value >> 8 : value;
+        }
         return;
     }
     for (unsigned row = 0; row < height; ++row)

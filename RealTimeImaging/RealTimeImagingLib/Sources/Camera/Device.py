@@ -195,8 +195,12 @@ PATIENCE = 4
 """Seconds without a connection or picture after which a stream or camera counts as gone."""
 SAME_RATE = 0.05
 """Relative difference to the requested rate that is tolerated."""
-DEEP_GREY = ("Y16", "Y12", "Y10", "Z16")
+NUMBERED = {80: "D16 ", 81: "L16 "}
+"""Formats of 16 bits that Media Foundation names by the numbers of Direct3D: depth and grey."""
+DEEP_GREY = ("Y16", "Y12", "Y10", "Z16", *(name.strip() for name in NUMBERED.values()))
 """Codecs of cameras with one grey value of 16 bits per pixel (fourcc of Video4Linux and UVC, without space)."""
+BIG_ENDIAN = 1 << 31
+"""Mark in a codec of Video4Linux (v4l2_fourcc_be): the first byte of each value is the most significant one."""
 DEEP_TAG = b"Y1\0\x10"
 """FFmpeg's tag of grey pixels of 16 bits, little-endian; OpenCV converts all other pixels above 8 bits."""
 QUIET = {
@@ -242,13 +246,14 @@ class CameraDevice:
         self.width, self.height = round(get(cv2.CAP_PROP_FRAME_WIDTH)), round(get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.rate = max(0.0, get(cv2.CAP_PROP_FPS))
         """Pictures per second; 0 when unknown."""
-        self.codec = codecOf(get(cv2.CAP_PROP_FOURCC))
         self.backend = self._capture.getBackendName()
+        number = self._formatNumber()
+        self.codec = codecOf(number)
+        self._order = ">" if int(number) & BIG_ENDIAN else "<"
         tag = _tagOf(get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT))
-        self._deep = self.codec.strip() in DEEP_GREY or tag == DEEP_TAG
-        if self._deep:
-            self._deep = bool(self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
-        self.bits = 16 if self.codec.strip() in DEEP_GREY else bitsOf(tag)
+        deep = self.codec.strip() in DEEP_GREY
+        self._deep = (deep or tag == DEEP_TAG) and bool(self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
+        self.bits = 16 if deep else bitsOf(tag)
         """Bits of each value before OpenCV converts it; 8 when unknown."""
         self.announced = max(0, round(get(cv2.CAP_PROP_FRAME_COUNT))) if settings.isFile else 0
         """Number of pictures that a file declares; 0 when unknown."""
@@ -292,14 +297,33 @@ class CameraDevice:
         The type is uint8, or uint16 for grey values of 16 bits. None: the picture cannot be decoded.
         """
         found, picture = self._capture.retrieve()
-        if found and self._deep and picture.dtype == np.uint8 and picture.nbytes == 2 * self.width * self.height:
-            # Some drivers return the bytes unchanged.
-            picture = picture.reshape(-1).view("<u2").reshape(self.height, self.width)
-        return picture if found else None
+        if not found:
+            return None
+        return self._grey(picture) if self._deep else picture
 
     def close(self) -> None:
         """Close the device."""
         self._capture.release()
+
+    def _grey(self, picture: Pixels) -> Pixels | None:
+        # Drivers return rows of uint16, or all bytes in one row, or two bytes for each pixel.
+        if 1 in picture.shape[:2] or picture.shape[2:] == (2,):
+            content = np.ascontiguousarray(picture).reshape(-1).view(np.uint8)
+            length, rest = divmod(content.size, self.height)
+            if rest or length < 2 * self.width:
+                return None
+            # Each row may end with unused bytes.
+            picture = np.ascontiguousarray(content.reshape(self.height, length)[:, : 2 * self.width]).view(np.uint16)
+        return picture if picture.dtype == np.uint8 else picture.view(f"{self._order}u2").astype(np.uint16, copy=False)
+
+    def _formatNumber(self) -> float:
+        # The fourcc of the camera, video or stream. While Media Foundation converts, it names the result instead.
+        number: float = self._capture.get(self._cv2.CAP_PROP_FOURCC)
+        camera = not self._settings.isFile and not self._settings.isStream
+        if camera and self.backend == "MSMF" and self._capture.set(self._cv2.CAP_PROP_CONVERT_RGB, 0):
+            number = self._capture.get(self._cv2.CAP_PROP_FOURCC)
+            self._capture.set(self._cv2.CAP_PROP_CONVERT_RGB, 1)
+        return number
 
     def _open(self) -> Any:
         cv2, settings = self._cv2, self._settings
@@ -360,8 +384,8 @@ def bitsOf(tag: bytes) -> int:
 
 
 def codecOf(number: float) -> str:
-    """Return the four characters of a codec; empty when the number is no codec."""
-    text = _tagOf(number).decode("latin-1")
+    """Return the four characters of a codec, without the mark of its order of bytes; empty for a number of no codec."""
+    text = NUMBERED.get(int(number)) or _tagOf(int(number) & ~BIG_ENDIAN).decode("latin-1")
     return text if text.isascii() and text.isprintable() and text.strip() else ""
 
 

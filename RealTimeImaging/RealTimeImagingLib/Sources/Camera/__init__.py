@@ -91,7 +91,7 @@ class CameraSettings(SourceSettings):
             _("Codec"),
             _(
                 "How the camera encodes its pictures: four characters such as MJPG, which often allows larger pictures "
-                "or a higher rate. Empty: the camera's default."
+                "or a higher rate, or Y16 for grey values of 16 bits. Empty: the camera's default."
             ),
             offered=_("Camera default"),
             advanced=True,
@@ -175,6 +175,8 @@ class CameraSettings(SourceSettings):
         if isinstance(self.spacing, (int, float)):
             object.__setattr__(self, "spacing", (self.spacing, self.spacing))
         super().__post_init__()
+        # The code of Y16 ends with a space, which nobody types.
+        object.__setattr__(self, "codec", self.codec and self.codec.ljust(4))
         if bool(self.width) != bool(self.height):
             raise SettingsError(_("Give both the width and the height of the picture, or neither."))
         if not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]{3}|", self.codec):
