@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ import slicerhost
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import Frame, Image, checksum, pictureToRAS
 from RealTimeImagingLib.Recording import Recorder
+from RealTimeImagingLib.Simulator.Film import DEPTH, Film, phantomPictures
 
 SIMULATOR = os.path.join(
     os.path.dirname(os.path.abspath(__file__)),
@@ -314,6 +316,9 @@ class CameraFeed(_FileFeed):
     stream = "Camera"
 
     def __init__(self, options: Any, folder: str, frames: int | None) -> None:
+        if options.depth == DEPTH:
+            self._filmPhantom(options, folder, frames or REPLAYED)
+            return
         self.input = f"{options.input or CINE}, scaled to 1080p RGB" if options.size else options.input or VIDEO
         self._path = os.path.abspath(options.input or realVideo())
         own = 0.0 if options.size else _rateOf(self._path)
@@ -327,6 +332,14 @@ class CameraFeed(_FileFeed):
             again = itertools.chain.from_iterable(self._pictures(options) for _ in range(wanted // count + 1))
             self._path = _film(os.path.join(folder, "video.mkv"), itertools.islice(again, wanted), self._rate)
             self._sums = [self._sums[index % count] for index in range(wanted)]
+        if options.process:
+            self._hold(folder)
+
+    def _filmPhantom(self, options: Any, folder: str, frames: int) -> None:
+        self.input, self._rate = f"phantom, {DEPTH} bits", options.fps
+        pictures = list(itertools.islice(phantomPictures(), frames))
+        self._path = _film(os.path.join(folder, "video.mkv"), iter(pictures), self._rate)
+        self._sums = [checksum(picture[None]) for picture in pictures]
         if options.process:
             self._hold(folder)
 
@@ -386,14 +399,9 @@ def _rateOf(path: str) -> float:
 
 def _film(path: str, pictures: Iterator[Any], rate: float) -> str:
     """Write a video without loss."""
-    import cv2
-
-    writer = cv2.VideoWriter()
-    for picture in pictures:
-        if not writer.isOpened():
-            writer.open(path, cv2.VideoWriter.fourcc(*"FFV1"), rate, picture.shape[1::-1])
-        writer.write(np.ascontiguousarray(picture[..., ::-1]))
-    writer.release()
+    with closing(Film(path, rate)) as film:
+        for picture in pictures:
+            film.write(picture)
     return path
 
 

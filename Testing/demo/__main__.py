@@ -17,6 +17,7 @@ from RealTimeImagingLib.Formats.VideoStream import ENCODERS
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Processing.Loading import findFunction
 from RealTimeImagingLib.Simulator.Files import FORMATS
+from RealTimeImagingLib.Simulator.Film import DEPTH
 from RealTimeImagingLib.Sources.Processor import EVERY
 
 from .Feeds import FEEDS
@@ -117,6 +118,13 @@ def _options() -> argparse.Namespace:
         choices=list(ENCODERS),
         help="openigtlink: send the middle slice as compressed video (VIDEO), and compare with the decoded pictures",
     )
+    parser.add_argument(
+        "--depth",
+        type=int,
+        default=8,
+        choices=[8, DEPTH],
+        help=f"camera: bits of each value; {DEPTH}: grey pictures of the phantom, compared with all bits",
+    )
     parser.add_argument("--record", action="store_true", help="record the images, and compare every stored frame")
     parser.add_argument(
         "--process",
@@ -137,6 +145,8 @@ def _options() -> argparse.Namespace:
     options.process = options.process or usual
     if options.video and options.source != "openigtlink":
         parser.error("--video goes with --source openigtlink.")
+    if options.depth == DEPTH and (options.source != "camera" or options.input or options.size):
+        parser.error(f"--depth {DEPTH} goes with --source camera, without --input and --size.")
     if options.process:
         try:
             options.process = findFunction(options.process)

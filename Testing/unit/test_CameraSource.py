@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from RealTimeImagingLib.Simulator.Film import Film
 from RealTimeImagingLib.Sources.Camera.Device import bitsOf
 from unit.cameraSource import CARS, PHONE, Filming, decoded, film, picture, sums
 from unit.conftest import until
@@ -83,13 +85,11 @@ def test_grey_pictures_have_the_luma_of_the_colours(camera, tmp_path):
 
 
 def test_grey_values_of_16_bits_are_not_reduced(camera, tmp_path):
-    grey = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
     path = str(tmp_path / "thermal.mkv")
     expected = [np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21 + number for number in range(3)]
-    writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 25, (64, 48), grey)
-    for one in expected:
-        writer.write(one)
-    writer.release()
+    with closing(Film(path, 25)) as made:
+        for one in expected:
+            made.write(one)
     filming = camera(path, realTime=False, rotate=90).untilCode("video-ended")
     assert filming.codes == ["camera-opened", "video-ended"]
     assert filming.sums == sums([np.rot90(one, -1) for one in expected])

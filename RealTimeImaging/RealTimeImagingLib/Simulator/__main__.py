@@ -1,4 +1,5 @@
-"""python .../Simulator/__main__.py FOLDER | --listen PORT | --connect PORT | --post URL | --store PORT | --mrd PORT"""
+"""python .../Simulator/__main__.py FOLDER | --listen PORT | --connect PORT | --post URL | --store PORT | --mrd PORT |
+--film FILE"""
 
 from __future__ import annotations
 
@@ -42,6 +43,14 @@ def main() -> int:
                 scanner = FolderScanner(options.folder, options.fps, options.mode, log, options.keep)
                 files = shots(options.input, options.loop, options.format, options.thin)
                 scanner.send(itertools.islice(files, options.frames), stopped.is_set)
+            elif options.film:
+                from RealTimeImagingLib.Simulator.Film import SECONDS, FilmingScanner, phantomPictures, pictureOf
+
+                film = stack.enter_context(contextlib.closing(FilmingScanner(options.film, options.fps, log)))
+                made = map(pictureOf, _images(options)) if options.input else phantomPictures()
+                endless = options.loop or not options.input
+                most = options.frames or (round(SECONDS * options.fps) if endless else None)
+                film.send(itertools.islice(made, most), stopped.is_set)
             else:
                 sender = stack.enter_context(contextlib.closing(_sender(options, log)))
                 sender.send(itertools.islice(_images(options), options.frames), stopped.is_set)
@@ -56,7 +65,8 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="Simulator",
-        description="Writes images into a folder, or sends them over OpenIGTLink, HTTP, DICOM or MRD, as scanners do.",
+        description="Writes images into a folder, or sends them over OpenIGTLink, HTTP, DICOM or MRD, as scanners do; "
+        "or makes a video, which the camera source plays as if a camera took it.",
     )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("folder", nargs="?", help="folder for the images")
@@ -65,6 +75,11 @@ def _options() -> argparse.Namespace:
     target.add_argument("--post", metavar="URL", help="HTTP: address to post images to")
     target.add_argument("--store", type=int, metavar="PORT", help="DICOM: send to a listening receiver")
     target.add_argument("--mrd", type=int, metavar="PORT", help="MRD (ISMRMRD): send to a listening server")
+    target.add_argument(
+        "--film",
+        metavar="FILE",
+        help="video (.mkv) without loss of the middle slice, for the camera source; of the phantom with 16 bits",
+    )
     parser.add_argument("--title", default="SLICER", help="DICOM: the receiver's AE title")
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="DICOM and files: send every Nth slice only")
     token = "HTTP: the receiver's access token; better in the variable REALTIMEIMAGING_TOKEN, which others do not see"
