@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,8 @@ def ownPlane(dataset: Any, frame: int) -> Matrix | None:
         orientation = orientation or numbersOf(source, "ImageOrientationPatient", 6)
     if position is None or orientation is None:
         return None
-    along, down = np.array(orientation[:3]), np.array(orientation[3:])
-    normal = np.cross(along, down)
-    if np.linalg.norm(normal) < 0.5:
+    axes = _axesOf(tuple(orientation))
+    if axes is None:
         return None
     spacing = spacingOf(dataset, frame)
     measures = functionalGroup(dataset, frame, "PixelMeasuresSequence")
@@ -116,11 +116,19 @@ def ownPlane(dataset: Any, frame: int) -> Matrix | None:
         1.0,
     )
     matrix = np.eye(4)
-    matrix[:3, 0], matrix[:3, 1] = along * spacing[0], down * spacing[1]
-    matrix[:3, 2] = normal / np.linalg.norm(normal) * thickness
+    matrix[:3, :3] = axes * (*spacing, thickness)
     matrix[:3, 3] = position
     inRAS: Matrix = LPS_TO_RAS @ matrix
     return inRAS
+
+
+@lru_cache(maxsize=64)
+def _axesOf(orientation: tuple[float, ...]) -> Matrix | None:
+    # Directions along a row, down a column and through the slices, as columns, which a series shares; None without any.
+    along, down = np.reshape(orientation, (2, 3))
+    normal = np.cross(along, down)
+    length = np.linalg.norm(normal)
+    return None if length < 0.5 else np.column_stack([along, down, normal / length])
 
 
 def noPlaceOf(dataset: Any, count: int) -> dict[str, str]:
