@@ -120,14 +120,13 @@ def planeOf(header: ImageHeader, meta: Meta) -> tuple[Matrix, bool]:
 
     :raises FrameError: a number is not finite.
     """
-    centre = np.array(header.position, np.float64)
-    if not np.isfinite(centre).all():
+    if not all(map(math.isfinite, header.position)):
         raise FrameError(_("its size or position is not a number"))
     given = (header.read_dir, header.phase_dir, header.slice_dir)
     directions = tuple((tuple(meta.get(name, ())), one) for name, one in zip(_DIRECTIONS, given, strict=True))
     around, assumed = _around(directions, header.field_of_view, header.matrix_size)
     matrix = around.copy()
-    matrix[:3, 3] += centre
+    matrix[:3, 3] += header.position
     return matrix, assumed
 
 
