@@ -14,6 +14,8 @@ Y16, YUY2 = (cv2.VideoWriter.fourcc(*one) for one in ("Y16 ", "YUY2"))
 Y16_BE = Y16 | 1 << 31
 L16, RGB24 = 81, 20
 """Numbers of Media Foundation."""
+DSHOW_RGB24 = 0xE436EB7D
+"""First number of MEDIASUBTYPE_RGB24."""
 
 
 class Capture:
@@ -39,6 +41,9 @@ class Capture:
         return float(known.get(name, 0))
 
     def set(self, name, value):
+        if self.driver == "DSHOW" and name in (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS):
+            self.named = self.native = int(value) if name == cv2.CAP_PROP_FOURCC else DSHOW_RGB24
+            return True
         if name != cv2.CAP_PROP_CONVERT_RGB or not self.mayStop:
             return False
         self.converting = bool(value)
@@ -55,10 +60,10 @@ class Capture:
 def opened(monkeypatch):
     """Open a device with such a capture."""
 
-    def open_(*values, **named):
+    def open_(*values, asked=CameraSettings(0), **named):  # noqa: B008 - it is frozen
         capture = Capture(*values, **named)
         monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
-        return CameraDevice(CameraSettings(0))
+        return CameraDevice(asked)
 
     return open_
 
@@ -110,6 +115,15 @@ def test_media_foundation_names_the_camera_only_without_conversion(opened):
     device = opened(content, YUY2, "MSMF", converted=RGB24)
     assert (device.codec, device.bits) == ("YUY2", 8)
     assert device.picture().shape == (ROWS, COLUMNS, 3)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"width": COLUMNS, "height": ROWS}, {"rate": 30.0}], ids=["codec", "size", "rate"]
+)
+def test_direct_show_keeps_the_requested_codec(opened, values):
+    device = opened(SCENE, DSHOW_RGB24, "DSHOW", asked=CameraSettings(0, codec="Y16", **values))
+    assert device.codec == "Y16 "
+    assert np.array_equal(device.picture(), SCENE)
 
 
 def test_a_driver_that_always_converts_is_reported(opened):

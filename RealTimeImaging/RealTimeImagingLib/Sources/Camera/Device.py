@@ -344,6 +344,9 @@ class CameraDevice:
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, asked.height)
         if asked.rate:
             self._capture.set(cv2.CAP_PROP_FPS, asked.rate)
+        # DirectShow sets a new size or rate with its default codec.
+        if asked.codec and codecOf(self._capture.get(cv2.CAP_PROP_FOURCC)) != asked.codec:
+            self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*asked.codec))
 
 
 def backends(streams: bool = False) -> dict[str, int]:
