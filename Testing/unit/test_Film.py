@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from contextlib import closing
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
-from demo.Feeds import SIMULATOR
+from demo.Feeds import SIMULATOR, CameraFeed
 from RealTimeImagingLib.Model.Frame import Image, checksum
 from RealTimeImagingLib.Simulator.Film import Film, pictureOf
 
@@ -31,6 +32,15 @@ def test_the_program_writes_a_phantom_with_all_of_16_bits(tmp_path):
         assert len(np.unique(np.stack(found) >> bit & 1)) == 2
     with av.open(str(path)) as file:
         assert (file.streams.video[0].average_rate, file.streams.video[0].format.name) == (7, "gray16le")
+
+
+def test_the_demo_plays_and_compares_such_a_film(tmp_path):
+    feed = CameraFeed(SimpleNamespace(depth=16, fps=5.0, process=""), str(tmp_path), 3)
+    ui = SimpleNamespace(sourceComboBox=SimpleNamespace(), camera_device=SimpleNamespace())
+    feed.choose(ui)
+    found = decoded(ui.camera_device.text, "gray16le")
+    assert [one["checksums"] for one in feed.sent()] == [[checksum(one[None])] for one in found]
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize(("shape", "dtype", "pixelFormat"), [((8, 12), "u1", "gray"), ((8, 12, 3), "u1", "rgb24")])
