@@ -416,6 +416,7 @@ def test_theReferenceOfADifferenceIsAVolumeOfTheScene(slicer, module, logic, tmp
     source.send("resume")
     decided(processor, 5)
     until(lambda: logic.statistics()["streams"].get("Live Difference", {}).get("received") == 5)
+    until(lambda: logic.statistics()["streams"]["Live"]["received"] == 6)
     result = slicer.util.arrayFromVolume(logic.liveVolumeNode("Live Difference"))
     last = slicer.util.arrayFromVolume(live).astype(int)
     assert not np.array_equal(last, first)
