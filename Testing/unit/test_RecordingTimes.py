@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Poses import PoseTrack
-from RealTimeImagingLib.Recording import Origin, openRecording
+from RealTimeImagingLib.Recording import Origin, openRecording, repair
 from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, SET_BACK, FrameTimes
 from unit.examples import examples
 from unit.recordings import START, frame, manifestOf, record, recorder
@@ -303,7 +303,8 @@ def test_a_fast_clock_is_not_mistaken_for_a_late_first_message(tmp_path):
     slow.finish()
 
 
-def test_a_part_that_is_closed_early_and_the_next_have_one_axis(tmp_path):
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_part_that_is_closed_early_and_the_next_have_one_axis(tmp_path, killed):
     """The size changes in the middle, when the delay of the first message is known."""
     origin = Origin()
     poses = FrameTimes(origin)
@@ -315,5 +316,9 @@ def test_a_part_that_is_closed_early_and_the_next_have_one_axis(tmp_path):
         arrival = max(0.3, number * PERIOD) + 1e-6
         shape = (1, 2, 3) if number < 25 else (1, 2, 4)
         assert images.append(frame(number, shape, stream="US", receiveTime=START + arrival, deviceTime=number * PERIOD))
-    first, second = (openRecording(path) for path in images.finish())
+    if killed:
+        images._lock.release(remove=False)
+    paths = repair(str(tmp_path))[0].headers if killed else images.finish()
+    first, second = (openRecording(path) for path in paths)
     assert [*first.times, *second.times] == pytest.approx([number * PERIOD for number in range(40)], abs=1e-4)
+    assert [entry["time"] for part in (first, second) for entry in part.frames] == [*first.times, *second.times]

@@ -8,6 +8,7 @@ import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from ..Model.Files import removeFile, replaceFile
@@ -60,6 +61,8 @@ class GrowingPart(AppendLog):
         self.finished = False
         self._repeats = False
         """Whether the device time of a frame did not increase."""
+        self._moved = False
+        """Whether the times differ from those of the lines on disk."""
         self._times = array("d")
         self._lines = PackedLines()
         self._dtype = part.type.newbyteorder("=")
@@ -82,7 +85,7 @@ class GrowingPart(AppendLog):
         self.moves = self.moves or line.ijkToRAS is not None
 
     def shift(self, seconds: float) -> None:
-        """Move all frames in time, before :meth:`close`. The growing lines stay: a repair does not move frames.
+        """Move all frames in time, before :meth:`close`.
 
         :param seconds: seconds to add to each index.
         """
@@ -100,18 +103,23 @@ class GrowingPart(AppendLog):
 
     def _move(self, times: list[float]) -> None:
         lines, self._lines = zip(self._lines, times, strict=True), PackedLines()
-        self._times, self.span = array("d", times), (times[0], times[-1])
+        self._moved, self._times, self.span = True, array("d", times), (times[0], times[-1])
         for line, one in lines:
             self._lines.append(FrameLine.fromText(line)._replace(time=one).toBytes())
 
     def close(self) -> None:
-        """Write the header, and the poses of frames that move. Can be called again after a failure.
+        """Write the header, the poses of frames that move, and the lines when frames were moved in time.
 
-        :raises OSError: the header cannot be written; pixels and lines stay.
+        Can be called again after a failure.
+
+        :raises OSError: a file cannot be written; pixels and lines stay.
         """
         self.rest()
         if not self.finished:
             self.trim()
+            if self._moved:
+                # The times of the next part follow these, also for a repair.
+                replaceFile(self.path(LINES), chain((self.part.toBytes(),), self._lines))
             matrices = [json.loads(line).get("ijkToRAS") for line in self._lines] if self.moves else []
             writeFinished(self.folder, self.name, self.part, self._times, matrices, self._lines)
             self.finished = True
