@@ -112,7 +112,7 @@ class MRDServer:
             else:
                 yield from self._take(*item)
             del item  # it holds the memory of a received image
-        now = self._clock()
+        # By the time before: when this process was halted while it waited, images wait to be received.
         for session in list(self._sessions.values()):
             yield from self._forward(session, session.silent(now))
         yield from self._repetitions.due()
