@@ -47,6 +47,8 @@ class Source:
     dead: dict[str, int] = field(default_factory=dict)
     """Frames of each stream that killed processes had received. The last one may have died with the memory of its
     process, before it was shown."""
+    lastSeen: bool = False
+    """Whether one of the images that its sender sends at the end was shown."""
     stopped: bool = False
     """Whether it was stopped while its sender sent."""
 
@@ -107,7 +109,8 @@ def prepare(plan: Plan, folder: str) -> tuple[Source, dict[str, Any]]:
         source.settings = DICOMSettings(folder=os.path.join(folder, "stored"), port=port, stream=name)
         order |= {"port": port, "title": source.settings.aeTitle}
     elif source.kind == "mrd":
-        source.settings = MRDSettings(port=port, stream=name, sendBack=plan["sendBack"])
+        # A stalled sender pauses in the middle of a volume, on a busy computer for longer than it wants to.
+        source.settings = MRDSettings(port=port, stream=name, sendBack=plan["sendBack"], completeAfter=5.0)
         order |= {"port": port}
     elif source.kind in PLAYED:
         order |= _played(source, folder)
