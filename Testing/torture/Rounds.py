@@ -556,11 +556,11 @@ class _Round:
         }
 
     def _checkResults(self, streams: dict[str, Stored]) -> None:
-        results = {source.processor.stream for source in self._sources if source.processor}
+        results = {source.processor.stream: source for source in self._sources if source.processor}
         for name, stored in streams.items():
             if name not in results:
                 self.problems.append(f"The stream {name} is recorded, and no source has it.")
-            elif stored.unknown:
+            elif stored.unknown > results[name].account().wild:
                 self.problems.append(f"{stored.unknown} results in {name} are no image that was sent.")
 
 
