@@ -38,8 +38,8 @@ class RefreshPace:
 
     @property
     def part(self) -> float:
-        """Longest part of a refresh in seconds."""
-        return PART if self._painting < SLOW else self._painting
+        """Longest part of a refresh in seconds; a refresh of a slow window has one part, as a painting follows each."""
+        return PART if self._painting < SLOW else math.inf
 
     def partEnds(self) -> None:
         """Note the end of a part of a refresh; its painting follows."""
