@@ -48,7 +48,16 @@ def startCamera(module):
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = 4
     ui.startButton.click()
-    return ui.sourceComplaintLabel.text.replace("\u200b", "")
+    return copied(ui.sourceComplaintLabel)
+
+
+def copied(label):
+    """Return what "Copy" of a label's context menu copies: the command is pasted into the console as it is."""
+    import slicer
+
+    (action,) = label.actions()
+    action.trigger()
+    return slicer.app.clipboard().text()
 
 
 def test_afterARefusalThePanelSaysWhatToDo(module, withoutOpenCV, monkeypatch):
@@ -106,7 +115,7 @@ def test_aFunctionFileThatRequiresPackagesOffersToInstallThem(module, installer,
     ui = panel.ui
     path = functionFile(tmp_path, "REQUIREMENTS = ['not-a-package>=1']\nimport notAPackage\ndef process(frame): pass")
     panel._take(path)
-    words = lambda: ui.processingComplaintLabel.text.replace("\u200b", "")  # noqa: E731
+    words = lambda: copied(ui.processingComplaintLabel)  # noqa: E731
     until(lambda: words().startswith("made needs not-a-package"))
     assert words().endswith("(not-a-package>=1). To install it, press Start function.")
     panel.refresh()

@@ -223,6 +223,19 @@ def makePlain(widgets: Iterable[Any]) -> None:
             widget.setSizePolicy(policy)
 
 
+def addCopy(label: Any, connect: Callable[..., None]) -> None:
+    """Add "Copy" to the context menu of a label: it copies the whole text that :func:`show` shows.
+
+    A selection of the label's text would have its zero-width spaces, with which no path and no command works.
+
+    :param connect: :meth:`Section.connect`.
+    """
+    action = qt.QAction(_("Copy"), label)
+    label.addAction(action)
+    label.setContextMenuPolicy(qt.Qt.ActionsContextMenu)
+    connect(action, "triggered()", lambda: slicer.app.clipboard().setText(label.property("whole") or ""))
+
+
 def nameControls(widgets: Mapping[str, Any]) -> None:
     """Give every control a name for screen readers: its label's text, or else what its tool tip says first.
 
@@ -285,6 +298,8 @@ def show(label: Any, text: str, warning: bool = False, colour: str = "", tip: st
     if meaning is None:
         meaning = tipOf(label)
         label.setProperty("meaning", meaning)
+    if label.property("whole") != text:
+        label.setProperty("whole", text)
     _write(label, "text", breakable(elided(text)))
     shown = text if len(text) > 2 * LONGEST_WORD else meaning
     setTip(label, f"{shown}\n\n{tip}" if tip else shown)

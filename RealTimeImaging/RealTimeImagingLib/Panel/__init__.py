@@ -23,7 +23,7 @@ from .ProcessingSection import ProcessingSection
 from .RecordingsSection import RecordingsSection
 from .RecordSection import MetadataSection, RecordSection
 from .RefreshPace import RefreshPace
-from .Section import Complaint, makePlain, nameControls, remember, remembered, shrink
+from .Section import Complaint, addCopy, makePlain, nameControls, remember, remembered, shrink
 from .Shortcuts import FileDrop, Shortcuts
 from .SignalsSection import SignalsSection
 from .SourceSection import SourceSection
@@ -93,6 +93,9 @@ class Panel:
         for form in self._source.forms:
             form.onAnyChange(self._chosen)
         self._rememberOpenSections()
+        for widget in vars(ui).values():
+            if widget.inherits("QLabel") and widget.wordWrap:
+                addCopy(widget, self._source.connect)
         shrink(vars(ui).values())
         nameControls(vars(ui))
         top = ui.startButton.parent()
