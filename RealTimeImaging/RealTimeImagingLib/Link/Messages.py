@@ -23,7 +23,7 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Errors import LinkError
 from ..Model.Event import Event, Remedy
 from ..Model.Files import openPrivate, parsedJSON
-from ..Model.Frame import Frame, Pixels
+from ..Model.Frame import SCALAR_TYPES, Frame, Pixels
 from ..Model.Quantities import counted
 from ..Model.Text import textFromJSON, textsOf
 from .Ring import Place
@@ -149,6 +149,9 @@ class Counts:
         return cls(**values)
 
 
+_TYPES = frozenset(one.newbyteorder(order).str for one in SCALAR_TYPES for order in "<>")
+
+
 @dataclass(frozen=True)
 class FrameHeader:
     """All of a frame but its pixels.
@@ -201,7 +204,12 @@ class FrameHeader:
 
     @classmethod
     def fromJSON(cls, values: dict[str, Any]) -> FrameHeader:
-        """Return the header that :meth:`toJSON` wrote."""
+        """Return the header that :meth:`toJSON` wrote.
+
+        :raises ValueError: the pixels have a type that no frame has.
+        """
+        if values["dtype"] not in _TYPES:
+            raise ValueError(f"no frame has pixels of the type {values['dtype']!r}")
         return cls(**{**values, "shape": tuple(values["shape"])})
 
 
