@@ -1,13 +1,19 @@
 """Engines that make the bytes: atheris, which follows the coverage of the parser, and otherwise Hypothesis.
 
 Atheris ends its process after a find and after its time. So each target runs in a copy of the process (fork), which
-has all parsers imported and instrumented already. Atheris runs on Linux and macOS only.
+has all parsers and packages imported and instrumented already. Atheris runs on Linux and macOS only.
+
+A short run gives each parser the same inputs each time: its seed and their number are fixed, nothing is kept from an
+earlier run, and no limit depends on how busy the computer is. It changes the corpus without regard to coverage, which
+depends on the addresses in the process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shlex
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,37 +21,61 @@ from pathlib import Path
 
 from .Rules import CORPUS, LARGEST, Target, check
 
-SLOWEST = 60
+SLOWEST, SLOWEST_SHORT = 60, 300
 """Seconds after which an input counts as one that never ends; the rule is checked in processor time."""
+EXAMPLES = 200
+"""Most inputs of a short run by Hypothesis, which is slower."""
 LAST_WORDS = 6000
 """Characters of a find that are shown."""
 
 
-def fuzzWithCoverage(targets: Sequence[Target], seconds: int, jobs: int, work: Path, seed: int = 0) -> list[str]:
-    """Fuzz targets by atheris, each for so many seconds; return the names of those with a find.
+def fuzzByAtheris(targets: Sequence[Target], jobs: int, work: Path, seconds: int = 0, seed: int = 0) -> list[str]:
+    """Fuzz targets by atheris; return the names of those with a find.
 
     :param jobs: number of processes at once.
-    :param seed: of the random numbers; 0 takes another one each time.
     :param work: folder for finds, and for inputs of new coverage.
+    :param seconds: for each target; 0 for a short run.
+    :param seed: of the random numbers; 0 takes another one each time, and that of the target in a short run.
     """
-    running: dict[int, Target] = {}
+    running: dict[int, tuple[Target, float]] = {}
     found: list[str] = []
     waiting = list(targets)
+    for prepare in dict.fromkeys(target.prepare for target in targets if not target.inFork):
+        prepare()
     while waiting or running:
         while waiting and len(running) < jobs:
             target = waiting.pop(0)
-            running[
-                _forked(lambda target=target: _fuzzOne(target, seconds, work, seed), work / f"{target.name}.log")
-            ] = target
+            log = work / f"{target.name}.log"
+            pid = _forked(lambda target=target: _fuzzOne(target, work, seconds, seed), log)
+            running[pid] = target, time.time()
         pid, status = os.wait()
-        target = running.pop(pid)
+        target, began = running.pop(pid)
         words = (work / f"{target.name}.log").read_text(errors="replace")
         if status:
             found.append(target.name)
-            print(f"---- {target.name}: a find\n{words[-LAST_WORDS:]}", flush=True)
+            print(f"---- {target.name}: a find\n{words[-LAST_WORDS:]}")
+            print(f"Repeat it: {repeating(target, work, began, seconds, seed)}", flush=True)
         else:
             print(f"{target.name}: no find{_inputs(words)}", flush=True)
     return found
+
+
+def repeating(target: Target, work: Path, began: float, seconds: float, seed: int = 0) -> str:
+    """Return the command that repeats a find.
+
+    :param began: time since which the find was written (seconds since the epoch).
+    :param seconds: as of :func:`fuzzByAtheris`.
+    """
+    names = ("crash", "timeout", "oom", "leak")
+    inputs = [path for name in names for path in work.glob(f"{target.name}-{name}-*")]
+    written = [path for path in inputs if path.stat().st_mtime >= began - 1]
+    options = [f"--seconds={seconds:.0f}", f"--seed={seed}"] if seconds else ["--short"]
+    if written:
+        options = ["--input", str(max(written, key=lambda path: path.stat().st_mtime))]
+    command = ["run.py", "fuzz", target.name, *options]
+    if os.name == "nt":
+        return subprocess.list2cmdline(["py", *command])
+    return shlex.join(["python3", *command])
 
 
 def _forked(run: Callable[[], None], log: Path) -> int:
@@ -66,35 +96,73 @@ def _forked(run: Callable[[], None], log: Path) -> int:
         os._exit(code)
 
 
-def _fuzzOne(target: Target, seconds: int, work: Path, seed: int) -> None:
+def _fuzzOne(target: Target, work: Path, seconds: int, seed: int) -> None:
     import atheris
 
     target.prepare()
-    new = work / target.name
-    new.mkdir(exist_ok=True)
-    options = {
-        "max_total_time": seconds,
+    options: dict[str, object] = {
         "max_len": LARGEST,
-        "timeout": SLOWEST,
         "rss_limit_mb": 4096,
         "artifact_prefix": f"{work}/{target.name}-",
         "verbosity": 0,
-        "print_final_stats": 1,
-        "use_value_profile": 1,
-        "seed": seed,
     }
-    arguments = [target.name, *(f"-{name}={value}" for name, value in options.items())]
-    atheris.Setup([*arguments, str(new), str(CORPUS / target.name)], lambda data: _kept(target, data, work))
+    folders: list[str] = []
+    inputs = Inputs(target, work)
+    if seconds:
+        new = work / target.name
+        new.mkdir(exist_ok=True)
+        folders = [str(new), str(CORPUS / target.name)]
+        options |= {"max_total_time": seconds, "timeout": SLOWEST, "print_final_stats": 1}
+        options |= {"use_value_profile": 1, "seed": seed}
+    else:
+        # In order of names: that of a folder is the file system's.
+        seeds = ",".join(map(str, sorted((CORPUS / target.name).iterdir())))
+        options |= {"seed_inputs": seeds, "keep_seed": 1, "seed": seed or target.seed, "timeout": SLOWEST_SHORT}
+        options |= {"shuffle": 0, "reload": 0, "use_cmp": 0}
+        inputs.most = target.runs
+    arguments = [target.name, *(f"-{name}={value}" for name, value in options.items()), *folders]
+    atheris.Setup(arguments, inputs.take)
     atheris.Fuzz()
 
 
-def _kept(target: Target, data: bytes, work: Path) -> None:
-    # A crash or an endless input is written by atheris.
-    try:
-        check(target, data)
-    except Exception:
-        _write(target, data, work)
-        raise
+class Inputs:
+    """Inputs that a target is given: checked, counted, and written when they break a rule.
+
+    A crash or an endless input is written by atheris.
+
+    :ivar most: number of inputs after which the process ends; 0 for no limit.
+    """
+
+    def __init__(self, target: Target, work: Path) -> None:
+        self._target, self._work = target, work
+        self.most = self.count = 0
+        self.digest = hashlib.sha1(usedforsecurity=False)
+
+    def check(self, data: bytes) -> None:
+        """Check an input."""
+        self.count += 1
+        self.digest.update(len(data).to_bytes(4, "little") + data)
+        check(self._target, data)
+
+    def take(self, data: bytes) -> None:
+        """Check an input; end the process after the last one."""
+        try:
+            self.check(data)
+        except Exception:
+            _write(self._target, data, self._work)
+            raise
+        if self.count == self.most:
+            print(self.words, flush=True)
+            os._exit(0)
+
+    @property
+    def words(self) -> str:
+        """Number of inputs, and the beginning of their digest: equal for the same inputs."""
+        return f"{COUNTED}{self.count} inputs, digest {self.digest.hexdigest()[:8]}"
+
+
+COUNTED = "All inputs: "
+"""Beginning of the line that a short run ends with."""
 
 
 def _write(target: Target, data: bytes, work: Path) -> None:
@@ -102,25 +170,31 @@ def _write(target: Target, data: bytes, work: Path) -> None:
 
 
 def _inputs(words: str) -> str:
-    line = next((line for line in words.splitlines() if "number_of_executed_units" in line), "")
-    return f" in {int(line.split()[-1]):,} inputs" if line else ""
+    for line in words.splitlines():
+        if line.startswith(COUNTED):
+            return f" in {line.removeprefix(COUNTED)}"
+        if "number_of_executed_units" in line:
+            return f" in {int(line.split()[-1]):,} inputs"
+    return ""
 
 
-def fuzzByHypothesis(target: Target, seconds: float, work: Path) -> bool:
-    """Fuzz a target for so many seconds; return True for a find, which is written to a file.
+def fuzzByHypothesis(target: Target, work: Path, seconds: float = 0.0) -> bool:
+    """Fuzz a target; return True for a find, which is written to a file.
 
     :param work: folder for finds.
+    :param seconds: time; 0 for a short run.
     """
-    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import HealthCheck, Phase, given, seed, settings
     from hypothesis import strategies as st
 
-    end = time.monotonic() + seconds
+    began, end = time.time(), time.monotonic() + seconds
     seeds = list(target.corpus.values())
     found = b""
+    inputs = Inputs(target, work)
     changes = st.lists(st.tuples(st.integers(0, LARGEST), st.integers(0, 4), st.binary(max_size=8)), max_size=6)
 
     @settings(
-        max_examples=1000,
+        max_examples=1000 if seconds else min(EXAMPLES, target.runs),
         deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
@@ -129,18 +203,22 @@ def fuzzByHypothesis(target: Target, seconds: float, work: Path) -> bool:
     @given(st.sampled_from(seeds), changes)
     def run(seed: bytes, changed: list[tuple[int, int, bytes]]) -> None:
         nonlocal found
-        if time.monotonic() <= end:
+        if not seconds or time.monotonic() <= end:
             found = mutated(seed, changed)
-            check(target, found)
+            inputs.check(found)
 
     try:
         target.prepare()
+        if not seconds:
+            seed(target.seed)(run)()
         while time.monotonic() < end:
             run()
     except Exception:  # noqa: BLE001 - the find itself
         traceback.print_exc()
         _write(target, found, work)  # the smallest
+        print(f"Repeat it: {repeating(target, work, began, seconds)}", flush=True)
         return True
+    print(f"{target.name}: no find{_inputs(inputs.words)}", flush=True)
     return False
 
 

@@ -189,7 +189,7 @@ def settings(data: bytes) -> None:
 
 
 TARGETS = [
-    Target("openigtlink", openIGTLink, prepare=videoDecoders),
+    Target("openigtlink", openIGTLink, prepare=videoDecoders, inFork=True),
     Target("mrd", mrd, prepare=quiet),
     Target("http", http, (EOFError,), prepare=quiet),
     Target("reports", reports, prepare=quiet),

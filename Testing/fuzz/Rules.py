@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ CORPUS = Path(__file__).with_name("corpus")
 
 _PYTHON = re.compile(
     r"Traceback|Errno|object at 0x|\w+Error[:(]|NoneType|\bndarray|__\w+__|\bcodec can't|requires a buffer|"
-    r"Expecting (value|property|',')|invalid literal|could not convert|(positional|keyword) argument|has no attribute"
+    r"object has no|Expecting (value|property|',')|invalid literal|could not convert|(positional|keyword) argument"
 )
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _END = re.compile(r"[.?!][)\"]?$")
@@ -47,13 +48,22 @@ class Target:
     :param name: names it in the command, and its folder of the corpus.
     :param run: parses bytes. It may raise errors of the library, which are sentences, and those of ``allowed``.
     :param allowed: further errors that the parser documents.
-    :param prepare: called once before the first input, such as to import packages.
+    :param prepare: called before the first input, such as to import packages; calls after the first do nothing.
+    :param inFork: ``prepare`` starts threads, which a fork of the process would lose.
+    :param runs: inputs of a short run, about three seconds of processor time.
     """
 
     name: str
     run: Callable[[bytes], object]
     allowed: tuple[type[Exception], ...] = ()
     prepare: Callable[[], object] = lambda: None
+    inFork: bool = False
+    runs: int = 5000
+
+    @property
+    def seed(self) -> int:
+        """Seed of a short run, from 1 on."""
+        return zlib.crc32(self.name.encode()) % 1_000_000 + 1
 
     @property
     def corpus(self) -> dict[str, bytes]:

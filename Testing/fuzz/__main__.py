@@ -1,4 +1,4 @@
-"""Fuzz parsers: ``python3 run.py fuzz [TARGET ...] [--seconds N] [--input FILE ...]``."""
+"""Fuzz parsers: ``python3 run.py fuzz [TARGET ...] [--seconds N | --short] [--input FILE ...]``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WORK = Path(__file__).resolve().parents[2] / "build" / "fuzz"
 def main() -> int:
     """Fuzz each target; return 1 for a find."""
     options = parsedArguments()
-    covered = not options.hypothesis and not options.input and importlib.util.find_spec("atheris") is not None
-    engines, known = load(covered)
+    byAtheris = not options.hypothesis and not options.input and importlib.util.find_spec("atheris") is not None
+    engines, known = load(byAtheris and not options.short)
     unknown = [name for name in options.targets if name not in known]
     if unknown:
         print(f"There is no parser {', '.join(unknown)}; there are {', '.join(known)}.")
@@ -29,14 +29,15 @@ def main() -> int:
     if options.input:
         return checkFiles(targets, options.input)
     WORK.mkdir(parents=True, exist_ok=True)
-    seconds = max(1, options.seconds * (options.jobs if covered else 1) // len(targets))
-    print(f"{len(targets)} parsers, {seconds} s each, by {'atheris' if covered else 'Hypothesis'}", flush=True)
+    seconds = 0 if options.short else max(1, options.seconds * (options.jobs if byAtheris else 1) // len(targets))
+    amount = f"{seconds} s each" if seconds else "always the same inputs"
+    print(f"{len(targets)} parsers, {amount}, by {'atheris' if byAtheris else 'Hypothesis'}", flush=True)
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=shared) as tempfile.tempdir:
-        if covered:
-            found = engines.fuzzWithCoverage(targets, seconds, options.jobs, WORK, options.seed)
+        if byAtheris:
+            found = engines.fuzzByAtheris(targets, options.jobs, WORK, seconds, options.seed)
         else:
-            found = [target.name for target in targets if engines.fuzzByHypothesis(target, seconds, WORK)]
+            found = [target.name for target in targets if engines.fuzzByHypothesis(target, WORK, seconds)]
     print(f"Finds: {', '.join(found)}, in {WORK}" if found else "No finds")
     return int(bool(found))
 
@@ -46,8 +47,9 @@ def parsedArguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py fuzz", description="Fuzz the parsers of bytes from outside.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="parsers; all without one")
     parser.add_argument("--seconds", type=int, default=60, help="for all parsers together, at least 1 for each (60)")
+    parser.add_argument("--short", action="store_true", help="the same inputs each time, for checks before a merge")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once, with atheris")
-    parser.add_argument("--seed", type=int, default=0, help="of atheris; 0 takes another one each time")
+    parser.add_argument("--seed", type=int, default=0, help="of atheris; 0: another one each time")
     parser.add_argument("--hypothesis", action="store_true", help="without coverage, also where atheris is installed")
     parser.add_argument("--input", nargs="+", type=Path, help="check these files once, with the TARGET")
     return parser.parse_args()

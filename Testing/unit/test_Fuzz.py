@@ -85,16 +85,30 @@ def test_hypothesis_finds_a_broken_rule(corpus, capsys):
     def run(data):
         assert len(data) < 12
 
-    assert fuzzByHypothesis(Target("broken", run), 60, corpus)
+    assert fuzzByHypothesis(Target("broken", run), corpus, 60)
     (found,) = corpus.glob("broken-crash-*")
     assert 12 <= len(found.read_bytes()) < 30
-    assert "AssertionError" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "AssertionError" in said.err
+    assert said.out == f"Repeat it: python3 run.py fuzz broken --input {found}\n"
+
+
+def test_hypothesis_gives_the_same_inputs_in_each_short_run(corpus, capsys):
+    given = []
+    for _run in range(2):
+        given.append([])
+        assert not fuzzByHypothesis(Target("broken", given[-1].append, runs=50), corpus)
+    assert given[0] == given[1]
+    assert len({bytes(data) for data in given[0]}) > 20
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith("broken: no find in 50 inputs, digest ")
 
 
 def test_hypothesis_ends_in_time(corpus):
-    begin = time.monotonic()
-    assert not fuzzByHypothesis(Target("broken", len), 0.2, corpus)
-    assert time.monotonic() - begin < 10
+    begin = time.process_time()
+    assert not fuzzByHypothesis(Target("broken", len), corpus, 0.2)
+    assert time.process_time() - begin < 10
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
@@ -112,12 +126,19 @@ def run(data):
         raise KeyError(len(data))
 
 targets = [fuzz.Rules.Target("broken", run)]
-print(engines.fuzzWithCoverage(targets, 30, 1, Path({str(corpus)!r})))
+print(engines.fuzzByAtheris(targets, 1, Path({str(corpus)!r}), 30))
+for short in range(2):
+    engines.fuzzByAtheris([fuzz.Rules.Target("broken", len, runs=300)], 1, Path({str(corpus)!r}))
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
-    assert result.stdout.splitlines()[-1] == "['broken']"
+    *_words, command, found, first, second = result.stdout.splitlines()
+    assert found == "['broken']"
     assert "KeyError: 6" in result.stdout
-    assert [len(path.read_bytes()) > 5 for path in corpus.glob("broken-crash-*")] == [True]
+    (path,) = corpus.glob("broken-crash-*")
+    assert len(path.read_bytes()) > 5
+    assert command == f"Repeat it: python3 run.py fuzz broken --input {path}"
+    assert first == second
+    assert first.startswith("broken: no find in 300 inputs, digest ")
 
 
 def test_changes_of_bytes():
