@@ -329,7 +329,7 @@ def test_json_that_is_no_settings_is_refused_with_a_sentence(values):
 def test_an_unknown_setting_is_named_with_those_that_there_are():
     with pytest.raises(
         SettingsError,
-        match=r"no setting speed; it has completeAfter, existing, expectedImages, folder, incompleteAfter",
+        match=r"no setting 'speed'; it has completeAfter, existing, expectedImages, folder, incompleteAfter",
     ):
         settingsFromJSON({"kind": "folder", "folder": "a", "speed": 3})
 

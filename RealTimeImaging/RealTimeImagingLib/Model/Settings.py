@@ -27,6 +27,10 @@ PATHS = ("", "folder", "file")
 _QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019")
 
 
+MOST_NAMES, LONGEST_NAME = 5, 60
+"""Unknown names that an error quotes, and characters of each."""
+
+
 def typedPath(given: object) -> str:
     """Convert a typed or pasted path to an absolute path; empty when nothing is left of it.
 
@@ -374,7 +378,8 @@ def checkNames(settings: type[Any], values: Mapping[str, Any], subject: str) -> 
     known = {field.name: field for field in dataclasses.fields(settings)}
     if unknown := sorted(set(values) - set(known)):
         text = _("{subject} has no setting {names}; it has {others}.")
-        raise SettingsError(text.format(subject=subject, names=", ".join(unknown), others=", ".join(sorted(known))))
+        names = ", ".join(repr(name)[:LONGEST_NAME] for name in unknown[:MOST_NAMES])
+        raise SettingsError(text.format(subject=subject, names=names, others=", ".join(sorted(known))))
     nothing = dataclasses.MISSING
     required = [name for name, one in known.items() if one.default is nothing and one.default_factory is nothing]
     if missing := [name for name in required if name not in values]:
