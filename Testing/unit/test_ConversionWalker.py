@@ -152,6 +152,16 @@ def test_values_of_other_lengths_are_found_with_what_is_remembered(tmp_path, num
             assert walk(data, WANTED, True, memory) == walk(data, WANTED, True)
 
 
+def test_a_value_that_pydicom_cannot_read_makes_an_image_but_no_slice(tmp_path, caplog):
+    path = dicomFile(tmp_path / "a.dcm", np.ones((5, 4), np.int16), (1, 2, 3), NumberOfTemporalPositions=1700)
+    path.write_bytes(path.read_bytes().replace(b"IS\4\x001700", b"FD\4\x001700"))
+    reader = DICOM(str(path))
+    assert reader.missing() is None
+    assert reader.slice is None
+    assert next(reader.images()).pixels.shape == (1, 5, 4)
+    assert not [one for one in caplog.records if one.name.startswith("RealTimeImagingLib")]
+
+
 @pytest.mark.parametrize("name", [*FILES.split(), "all"])
 def test_all_readers_make_the_same_header(tmp_path, name):
     """pydicom, of a header alone and with its image, and the walk of the conversion, which counts and names nothing."""

@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import struct
+import warnings
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ def readHeader(data: Any, size: int, syntax: Any) -> SliceHeader:
                 _("The data set ends in the middle of an element, after {size:,} bytes.").format(size=size), "damaged"
             )
         _checkPixels(data, size, syntax, "Rows" in dataset)
-        return headerOf(dataset)
+        return _headerOf(dataset)
     except NotAnImageError:
         raise
     except Exception as error:
@@ -141,7 +142,7 @@ def readFileHeader(path: str) -> SliceHeader:
             raise NotAnImageError(words, "damaged")
         with packed.open() if packed else openFile(path) as plain, Clamped(plain, plain.seek(0, io.SEEK_END)) as file:
             file.seek(0)
-            return headerOf(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags()))
+            return _headerOf(pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags()))
     except (NotAnImageError, OSError):
         raise
     except Exception as error:
@@ -155,6 +156,17 @@ def readSlice(path: str) -> SliceHeader | None:
         found = readFileHeader(path)
     except (NotAnImageError, OSError):
         return None
+    return found if found.single else None
+
+
+def sliceOf(dataset: Any) -> SliceHeader | None:
+    """Return the header of a data set that may be a slice of a volume; None for any other one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = _headerOf(dataset)
+        except Exception:  # noqa: BLE001 - pydicom does not document its exceptions on damaged values
+            return None
     return found if found.single else None
 
 
@@ -217,12 +229,7 @@ def _checkPixels(data: Any, size: int, syntax: Any, image: bool) -> None:
         )
 
 
-def headerOf(dataset: Any) -> SliceHeader:
-    """Return the header of a data set.
-
-    :param dataset: pydicom's, which may be damaged: then pydicom may raise anything.
-    :raises NotAnImageError: code "damaged": the UIDs of instance, series or class are missing.
-    """
+def _headerOf(dataset: Any) -> SliceHeader:
     series, uid = (str(get(dataset, name) or "") for name in ("SeriesInstanceUID", "SOPInstanceUID"))
     if not series or not uid or not get(dataset, "SOPClassUID"):
         raise NotAnImageError(_("The data set has no SOP class, SOP instance or series UID."), "damaged")

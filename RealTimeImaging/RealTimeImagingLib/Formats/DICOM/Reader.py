@@ -21,7 +21,7 @@ from ..Raw import allocate, openFile, readExactly, statOf
 from .File import LONG_FORM, LONGEST_HEADER, UNDEFINED, Clamped, Fragments, Packed, guarded, packedFile
 from .Frames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
 from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
-from .Header import SliceHeader, headerOf
+from .Header import SliceHeader, sliceOf
 from .Mosaic import Mosaic
 from .Pixels import Layout, decoded, rescaled
 
@@ -121,12 +121,7 @@ class DICOM(ImageFile):
     def slice(self) -> SliceHeader | None:
         """Header of a file that may be a slice of a volume, None for any other file; valid as :attr:`header`."""
         assert self._header is not None
-        try:
-            with guarded(self.path):
-                found = headerOf(self._header.dataset)
-        except NotAnImageError:
-            return None
-        return found if found.single else None
+        return sliceOf(self._header.dataset)
 
     def frame(self, number: int) -> Pixels:
         """Return the final values of one frame, (rows, columns[, 3]); call it after missing() returned None.
