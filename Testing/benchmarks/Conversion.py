@@ -32,6 +32,7 @@ the way of the scripts on Slicer's forum, all headers into a database, then seri
 ONE = (1, 300, 512)
 MANY = (500, 20, 256)
 """Series, slices, rows and columns; int16."""
+ROUNDS = 5
 SLOW = ("SimpleITK, files known", "database, load, save", "dcm2niix", f"{OURS}, one worker")
 """Ways that convert the many series once only, as they take long."""
 
@@ -40,18 +41,15 @@ def measure() -> Found:
     """Measure seconds of one large series, and of 500 small ones."""
     rows, absent = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, kind, rounds in (
-            ("300 slices of 512 x 512", ONE, 5),
-            ("500 series of 20 slices of 256 x 256", MANY, 3),
-        ):
-            samples, without = _samples(folder, kind, rounds)
+        for name, kind in (("300 slices of 512 x 512", ONE), ("500 series of 20 slices of 256 x 256", MANY)):
+            samples, without = _samples(folder, kind)
             most = 1.3 if kind is MANY else 1.0
             rows.append(Row(name, "s", samples, f"at most {most} x the floor", most=most, headline=kind is MANY))
             absent |= without
     return Found(rows, {"every series is converted": True}, absent)
 
 
-def _samples(folder: str, kind: tuple[int, int, int], rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
+def _samples(folder: str, kind: tuple[int, int, int]) -> tuple[dict[str, list[float]], dict[str, str]]:
     source, target = os.path.join(folder, "in"), os.path.join(folder, "out")
     paths = writeSeries(source, *kind)
     absent = {}
@@ -81,11 +79,11 @@ def _samples(folder: str, kind: tuple[int, int, int], rounds: int) -> tuple[dict
 
         timedWays = {name: timed(way, 1) for name, way in ways.items()}
         if kind is not MANY:
-            samples = interleaved(timedWays, rounds, warm=0, before=clean)
+            samples = interleaved(timedWays, ROUNDS, warm=0, before=clean)
         else:
             fast = {name: way for name, way in timedWays.items() if name not in SLOW}
             slow = {name: way for name, way in timedWays.items() if name in SLOW}
-            samples = interleaved(fast, rounds, 0, clean) | interleaved(slow, 1, 0, clean)
+            samples = interleaved(fast, ROUNDS, 0, clean) | interleaved(slow, 1, 0, clean)
     shutil.rmtree(source)
     return samples, absent
 
