@@ -245,6 +245,19 @@ def test_a_file_that_is_removed_begins_a_part(tmp_path, suffix):
 
 
 @posix
+def test_files_without_a_frame_are_removed_as_soon_as_that_is_possible(tmp_path):
+    recording, shape = recorder(tmp_path), (10, 20, 30)
+    with filesOfAtMost(2000):  # enough for the line of the part
+        assert not recording.append(frame(0, shape))
+    with withoutRights(tmp_path):
+        assert not recording.append(frame(1, shape))
+    assert "Test-Scan.jsonl" in names(tmp_path)
+    assert recording.append(frame(2, shape))
+    assertHolds(recording.finish(), [frame(2, shape)])
+    assert names(tmp_path) == ["Test-Scan.json", "Test-Scan.raw", "Test-Scan.seq.nhdr"]
+
+
+@posix
 def test_files_of_another_recorder_under_the_same_name_are_not_touched(tmp_path):
     """The files are removed, and another recorder takes their name."""
     first, second = recorder(tmp_path), recorder(tmp_path)

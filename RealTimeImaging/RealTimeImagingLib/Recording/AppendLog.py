@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ..Model.Errors import FrameError, RecordingError
 from ..Model.Event import Event
-from ..Model.Files import openPrivate, parsedJSON, reasonOf, removeFile, replaceFile, writeAll
+from ..Model.Files import openPrivate, parsedJSON, reasonOf, replaceFile, writeAll
 from ..Model.Text import textsOf
 from .Header import checkAttributes
 from .Layout import LOCK, MANIFEST, nothingIsNamed
@@ -157,13 +157,20 @@ class AppendLog:
             raise FilesGone(errno.ENOENT, "another recorder has taken the name", self._paths[0])
         cutFile(self._paths[0], self.size)
 
-    def discard(self) -> None:
-        """Remove the files, unless they are another recorder's."""
+    def discard(self) -> bool:
+        """Remove the files, unless they are another recorder's; return False when one cannot be removed now."""
         self.rest()
         if self.taken:
-            return
+            return True
+        removed = True
         for path in reversed(self._paths):
-            removeFile(path)
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                removed = False
+        return removed
 
     def _check(self) -> None:
         # Writing to a removed file succeeds, and the bytes are lost.

@@ -159,6 +159,8 @@ class Recorder(LogRecorder[Frame]):
         self._matrix = b""
         self._partsMade = 0
         self._lost: list[GrowingPart] = []
+        self._discarded: dict[str, GrowingPart] = {}
+        """Parts without a frame whose files cannot be removed yet, by name."""
         self._cutParts = False
 
     def rest(self, holder: str = "") -> None:
@@ -214,9 +216,10 @@ class Recorder(LogRecorder[Frame]):
                 pass  # _close() tries again
         elif part:
             # The part describes a frame that could not be stored.
-            part.discard()
+            self._discarded[part.name] = part
             self._parts.remove(part)
             self._partsMade -= 1
+        self._discard()
         lock = self._claim()
         self._times.begin(frame)
         while True:
@@ -245,6 +248,10 @@ class Recorder(LogRecorder[Frame]):
         self._parts.append(self._growing)
         self._matrix = frame.ijkToRAS.tobytes()
         return self._growing
+
+    def _discard(self) -> None:
+        """Remove the files of parts without a frame; the disk may be read-only until later."""
+        self._discarded = {name: part for name, part in self._discarded.items() if not part.discard()}
 
     def _settle(self) -> None:
         """Move the last part in time when the first message of its clock turned out to be delayed, and its frames with
@@ -297,6 +304,7 @@ class Recorder(LogRecorder[Frame]):
 
     def _close(self) -> list[str]:
         whole = not self._cutParts
+        self._discard()
         self._settle()
         for part in [*self._parts]:
             if not part.count:
