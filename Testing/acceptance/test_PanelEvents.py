@@ -106,6 +106,18 @@ def test_aChangeDuringARefreshIsShown(ui, module, logic):
     until(lambda: lines(ui)[0] == "Later.")
 
 
+def test_aFilterThatIsChosenDuringARefreshStays(ui, module, logic):
+    for number in range(60):
+        logic._callbacks.report(Event("note", f"Note {number}."))
+    pieces = panelOf(module)._events.pieces({})
+    next(pieces)
+    ui.eventsFilterComboBox.currentIndex = 1
+    chosen = lines(ui)
+    assert 0 < len(chosen) < 60
+    assert list(pieces) == []
+    assert lines(ui) == chosen
+
+
 def test_manyEventsCostFewRefreshesAndOnlyTheLinesThatChange(module, logic, ui):
     """1,000 events a second: at most 5 refreshes in each second, and an equal event changes one line."""
     import qt

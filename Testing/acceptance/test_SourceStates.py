@@ -43,6 +43,10 @@ def test_aCountInTheStatusIsNoNews(logic, incoming):
     look(said.format(name="other", count=1056), 5.0)
     assert states.of[source].rate == 0
     untilStopped(logic)
+    # All parts of a refresh show one state.
+    assert list(states.running) == list(states.of) == [source]
+    states.update()
+    assert list(states.running) == list(states.of) == []
 
 
 def test_anObstacleThatIsOverIsNotOfferedAnyMore(logic, incoming):

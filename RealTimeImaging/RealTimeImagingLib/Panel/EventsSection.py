@@ -100,8 +100,8 @@ class EventsSection(Section):
         setRoom(box, room * box.fontMetrics().lineSpacing())
         for name in ("copyEventsButton", "saveEventsButton", "clearEventsButton"):
             getattr(self.ui, name).enabled = bool(lines)
-        if lines:
-            yield
+        yield
+        if box.count:
             # Otherwise Qt lays out the list later, and a slow window is painted twice.
             box.visualItemRect(box.item(0))
 

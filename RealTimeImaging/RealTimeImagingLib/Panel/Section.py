@@ -357,7 +357,7 @@ class Section:
     def __init__(self, ui: Any, logic: Any, complain: Callable[[str], None]) -> None:
         self.ui, self.logic, self.complain = ui, logic, complain
         self.acted: Signal[[]] = Signal()
-        """Emitted after an action of the user, and after another change of a widget."""
+        """Emitted after each action of the user, and when the program changes a widget."""
         self._connections: list[tuple[Any, str, Callable[..., None]]] = []
         self._dialog: tuple[Any, Callable[[str], None]] | None = None
 

@@ -48,7 +48,7 @@ class SourceState:
 
     :param name: one of URGENCY.
     :param text: a sentence.
-    :param rate: received images per second; 0 when three images, or QUIET seconds, have passed without one.
+    :param rate: received images per second; 0 when none has come for three periods, and for QUIET seconds at least.
     :param age: seconds since the last image, None before the first.
     :param lost: images and files that were rejected or not stored; ``lostWords`` says how many of each, and how many
         were skipped: a newer image was shown instead, and a recording has them.

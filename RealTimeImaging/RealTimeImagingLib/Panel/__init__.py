@@ -88,7 +88,7 @@ class Panel:
             self._status,
         ]
         for section in self._sections:
-            section.acted.connect(self.refreshNow)
+            section.acted.connect(self._acted)
         self._source.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._chosen)
         for form in self._source.forms:
             form.onAnyChange(self._chosen)
@@ -109,7 +109,7 @@ class Panel:
         """Disconnect from the logic and from all widgets."""
         # Sections that close change widgets.
         for section in self._sections:
-            section.acted.disconnect(self.refreshNow)
+            section.acted.disconnect(self._acted)
         self._logic.changed.disconnect(self._changed)
         self._refreshTimer.stop()
         self._refreshTimer.disconnect("timeout()", self.refreshPart)
@@ -122,7 +122,7 @@ class Panel:
 
     def refreshSoon(self) -> None:
         """Refresh within 1.2 s, mostly 0.2 s: a state, or the visible module, may have changed."""
-        if self._steps:
+        if self._steps or self._showing:
             self._again = True
         elif not self._soon:
             self._soon = True
@@ -130,9 +130,7 @@ class Panel:
 
     def refreshNow(self) -> None:
         """Refresh out of turn, within 0.1 s: the user did something, or a source has another state."""
-        if self._showing:
-            return
-        if self._steps:
+        if self._steps or self._showing:
             self._again = self._asked = True
         else:
             self._soon = True
@@ -232,6 +230,10 @@ class Panel:
 
     def _chosen(self, *_index: int) -> None:
         self._status.formChanged()
+
+    def _acted(self) -> None:
+        if not self._showing:
+            self.refreshNow()
 
     def _changed(self) -> None:
         self._events.noticeRun()
