@@ -149,7 +149,7 @@ class Counts:
         return cls(**values)
 
 
-_TYPES = frozenset(one.newbyteorder(order).str for one in SCALAR_TYPES for order in "<>")
+_TYPES = frozenset(one.str for type_ in SCALAR_TYPES for one in (type_.newbyteorder("<"), type_.newbyteorder(">")))
 
 
 @dataclass(frozen=True)
