@@ -59,7 +59,6 @@ NO_SENTENCES = (
     "Real-Time Imaging",
     "a message of the type",
     "an array of",
-    "name S64",
     ' -H "Authorization',
     "curl ",
     "end of input",
@@ -180,14 +179,15 @@ def foreignWords(tree, library):
 
 
 def proseOutside(tree):
-    """Return the lines of strings of three words or more that are no template, message of a log or docstring."""
+    """Return the lines of strings of three words or more that are no template, record form, log or docstring."""
     allowed = set()
     for node in ast.walk(tree):
         call = node.exc if isinstance(node, ast.Raise) else node
         if isinstance(call, ast.Call):
             name = named(call.func)
             of = named(call.func.value) if isinstance(call.func, ast.Attribute) else ""
-            if name == "_" or of in ("log", "logging", "re") or (isinstance(node, ast.Raise) and name in BUILTIN):
+            isRaised = isinstance(node, ast.Raise) and name in BUILTIN
+            if name in ("_", "recordForm") or of in ("log", "logging", "re") or isRaised:
                 allowed.update(id(one) for argument in call.args for one in ast.walk(argument))
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             allowed.add(id(node.value))

@@ -20,7 +20,7 @@ _ = textsOf(__file__)
 RGBA = tuple[int, int, int, int]
 Vector = tuple[float, float, float]
 
-_POINT = recordForm(_("name S64, group S32, rgba 4u1, position 3>f4, diameter >f4, owner S20"))
+_POINT = recordForm("name S64, group S32, rgba 4u1, position 3>f4, diameter >f4, owner S20")
 
 
 @codec("POINT")
@@ -91,7 +91,7 @@ class TrajectoryMessage(RecordsMessage):
     TYPE = "TRAJ"
     ITEM = Trajectory
     FORM = recordForm(
-        _("name S64, group S32, type u1, reserved u1, rgba 4u1, entry 3>f4, target 3>f4, diameter >f4, owner S20")
+        "name S64, group S32, type u1, reserved u1, rgba 4u1, entry 3>f4, target 3>f4, diameter >f4, owner S20"
     )
 
 

@@ -130,7 +130,7 @@ class TrackingDataMessage(RecordsMessage):
     """Poses of the tools of a tracker; ``items`` are :class:`TrackedTool`."""
 
     TYPE = "TDATA"
-    FORM = recordForm(_("name S20, type u1, reserved u1, matrix (4,3)>f4"))
+    FORM = recordForm("name S20, type u1, reserved u1, matrix (4,3)>f4")
 
     def _record(self, item: TrackedTool) -> tuple[Any, ...]:
         if np.shape(item.matrix) != (4, 4):
@@ -151,4 +151,4 @@ class QuaternionTrackingDataMessage(RecordsMessage):
 
     TYPE = "QTDATA"
     ITEM = QuaternionTool
-    FORM = recordForm(_("name S20, type u1, reserved u1, position 3>f4, quaternion 4>f4"))
+    FORM = recordForm("name S20, type u1, reserved u1, position 3>f4, quaternion 4>f4")
