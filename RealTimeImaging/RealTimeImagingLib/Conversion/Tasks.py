@@ -260,6 +260,7 @@ def _readerOf(source: Source) -> DICOM:
 def _writeDecoded(task: Task, warnings: list[str]) -> int:
     # One image a file; the headers of all files together place them.
     planes: list[Pixels | None] = []
+    problems: list[NotAnImageError] = []
     for source in task.sources:
         try:
             planes.append(None if source is None else _plane(task, source))
@@ -267,10 +268,11 @@ def _writeDecoded(task: Task, warnings: list[str]) -> int:
             if task.strict or error.code != "damaged" or len(task.sources) == 1:
                 raise
             planes.append(None)
+            problems.append(error)
             warnings.append(_("{error} The slice is filled with the lowest value.").format(error=error))
     there = [plane for plane in planes if plane is not None]
     if not there:
-        raise NotAnImageError(warnings[0], "damaged")
+        raise problems[0]
     dtype = common(plane.dtype for plane in there)
     lowest = min(plane.min() for plane in there) if len(there) < len(planes) else 0
     blank = np.full(task.shape[1:], lowest, dtype)
@@ -296,6 +298,7 @@ def _plane(task: Task, source: Source) -> Pixels:
 def _writeVolumes(task: Task, warnings: list[str]) -> int:
     # Files that are whole volumes: several make a sequence when all are in the same place.
     images: list[Image | None] = []
+    problems: list[NotAnImageError] = []
     for source in task.sources:
         if source is None:
             continue
@@ -303,20 +306,16 @@ def _writeVolumes(task: Task, warnings: list[str]) -> int:
             count = _readerOf(_whole(source)).count
         for number in range(count):
             try:
-                images.append(_image(source, number))
+                images.append(_image(source._replace(frame=number) if count > 1 else source, number))
             except NotAnImageError as error:
                 if task.strict or error.code != "damaged":
                     raise
                 images.append(None)
-                where = _("frame {number}: ").format(number=number + 1) if count > 1 else ""
-                warnings.append(
-                    _("{error} It is filled with the lowest value.").format(
-                        error=str(error).replace(": ", f": {where}", 1)
-                    )
-                )
+                problems.append(error)
+                warnings.append(_("{error} It is filled with the lowest value.").format(error=error))
     there = [image for image in images if image is not None]
     if not there:
-        raise NotAnImageError(warnings[0].removesuffix(" It is filled with the lowest value."), "damaged")
+        raise problems[0]
     first = there[0]
     for image in there:
         if image.pixels.shape != first.pixels.shape or not np.allclose(image.ijkToRAS, first.ijkToRAS, atol=1e-3):
