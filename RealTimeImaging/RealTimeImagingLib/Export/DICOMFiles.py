@@ -94,9 +94,11 @@ class DICOMFolder(Writer):
                     "would change. Choose NIfTI or .seq.nrrd."
                 ).format(dtype=str(frames.dtype))
             )
-        if frames.components == 4 or (frames.components == 3 and frames.dtype != np.uint8):
-            kind = "transparency" if frames.components == 4 else f"colour of {frames.dtype}"
-            raise ExportError(_("DICOM cannot hold {kind}. Choose .seq.nrrd.").format(kind=kind))
+        if frames.components == 4:
+            raise ExportError(_("DICOM cannot hold transparency. Choose .seq.nrrd."))
+        if frames.components == 3 and frames.dtype != np.uint8:
+            text = _("DICOM cannot hold colour of {dtype}. Choose .seq.nrrd.")
+            raise ExportError(text.format(dtype=str(frames.dtype)))
         if max(frames.shape[1:3]) > _LARGEST:
             raise ExportError(
                 _("DICOM holds at most {largest:,} rows and columns, not {rows} x {columns}.").format(
@@ -143,7 +145,8 @@ class DICOMFolder(Writer):
             except _Incompressible:
                 output.remove(instance.name)
                 self._writeInstance(output, dataset, instance, None)
-                self._reportOnce("export-not-compressed", "JPEG-LS would enlarge some files; they are not compressed.")
+                text = _("JPEG-LS would enlarge some files; they are not compressed.")
+                self._reportOnce("export-not-compressed", text)
 
     def _writeInstance(self, output: Output, dataset: Any, instance: _Instance, encode: Encoder | None) -> None:
         with output.create(instance.name) as file:
