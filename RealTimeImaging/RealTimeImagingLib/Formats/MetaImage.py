@@ -144,9 +144,8 @@ def checkBeginning(data: bytes) -> None:
     :raises NotAnImageError: they do not.
     """
     first = data.lstrip()[:64].split(b"=")[0].strip()
-    if first and (b"\0" in data[:64] or (b"=" in data[:64] and not re.fullmatch(rb"[A-Za-z][\w .-]*", first))):
-        raise NotAnImageError(_('A MetaImage begins with "ObjectType = Image"; this file does not.'), "not-an-image")
-    if b"=" not in data[:256] and len(data) >= 256:
+    strange = first and (b"\0" in data[:64] or (b"=" in data[:64] and not re.fullmatch(rb"[A-Za-z][\w .-]*", first)))
+    if strange or (b"=" not in data[:256] and len(data) >= 256):
         raise NotAnImageError(_('A MetaImage begins with "ObjectType = Image"; this file does not.'), "not-an-image")
 
 
