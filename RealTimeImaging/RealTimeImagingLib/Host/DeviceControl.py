@@ -27,6 +27,7 @@ _ = textsOf(__file__)
 PLANE = "PLANE"
 """Device name of the scan plane at bridges of MRI scanners; PLANE_0, PLANE_1 and so on are further slices."""
 FORMS = ("STRING", "COMMAND")
+"""Message types of commands, in the order of the panel's list."""
 NAME_BYTES, STRING_BYTES, COMMAND_NAME_BYTES = 255, 0xFFFF, 128
 RATES = (0.01, 100.0)
 TIMEOUTS = (0.1, 3600.0)

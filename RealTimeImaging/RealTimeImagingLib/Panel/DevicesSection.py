@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..Host.DeviceControl import FORMS
 from ..Model.Event import Event
 from ..Scene.DeviceNodes import DeviceState
 from .Alarm import Alarm
@@ -36,8 +37,6 @@ WIDEST, PART = 120, 3
 """Pixels of the column of names, or this part of a wide table, above which names are elided."""
 ROWS_SHOWN = 5
 """Most rows of the table that are in sight without scrolling."""
-FORMS = ("STRING", "COMMAND")
-"""Message types, in the order of the list."""
 PLANE_NODES = ("vtkMRMLSliceNode", "vtkMRMLLinearTransformNode", "vtkMRMLMarkupsPlaneNode")
 WORDS = {"startUp": "START_UP", "startScan": "START_SEQUENCE", "stopScan": "STOP_SEQUENCE"}
 ANSWERS = ("command-sent", "answered", "no-answer", "no-peer", "not-sent")

@@ -11,7 +11,7 @@ import ctk
 import qt
 
 from ..Model.Settings import LARGEST, Setting
-from .Section import remember, remembered
+from .Section import remember, rememberedJSON
 
 LENGTH = 8
 """Least number of characters that a list or a path shows."""
@@ -75,11 +75,7 @@ class RecentEditor(Editor):
         self.write(text)
 
     def _latest(self) -> list[str]:
-        try:
-            found = json.loads(remembered(self._key) or "[]")
-        except ValueError:
-            found = []
-        return [str(one) for one in found] if isinstance(found, list) else []
+        return [str(one) for one in rememberedJSON(self._key, [])]
 
     def _list(self) -> None:
         latest = self._latest()

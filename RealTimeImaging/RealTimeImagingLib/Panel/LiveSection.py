@@ -21,6 +21,7 @@ from .Section import (
     plainTip,
     remember,
     remembered,
+    rememberedJSON,
     setRoom,
     setTip,
     show,
@@ -270,9 +271,5 @@ def _set(widget: Any, name: str, value: Any) -> None:
 
 
 def _rememberedChoices() -> dict[str, dict[str, Any]]:
-    try:
-        found = json.loads(remembered("LiveVolumes") or "{}")
-    except ValueError:
-        found = {}
-    kept = found.items() if isinstance(found, dict) else ()
-    return {stream: choices for stream, choices in kept if isinstance(choices, dict)}
+    kept = rememberedJSON("LiveVolumes", {})
+    return {stream: choices for stream, choices in kept.items() if isinstance(choices, dict)}

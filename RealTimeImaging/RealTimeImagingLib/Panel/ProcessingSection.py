@@ -25,7 +25,7 @@ from ..Sources.Processor import EVERY
 from .Editors import RecentEditor
 from .FunctionForm import FunctionForm, Links, NodeFiles, builtInParameters, builtInTitle
 from .ProcessorsTable import ProcessorsTable, figuresText, stateOf
-from .Section import Section, remember, remembered, show, showOrHide, translated
+from .Section import Section, remember, rememberedJSON, show, showOrHide, translated
 
 PERIOD = 200
 """Milliseconds between two changes of the parameters that are sent to a function."""
@@ -479,12 +479,7 @@ class ProcessingSection(Section):
 
     def _restore(self) -> None:
         ui = self.ui
-        try:
-            found = json.loads(remembered(KEY) or "{}")
-        except ValueError:
-            found = {}
-        self._remembered = found if isinstance(found, dict) else {}
-        kept = self._remembered
+        self._remembered = kept = rememberedJSON(KEY, {})
         if not isinstance(kept.get("parameters", {}), dict):
             kept["parameters"] = {}
         function = str(kept.get("function", BuiltIn.NAMES[0]))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import qt
 from slicer.i18n import tr as _
 
 from ..Export.Job import FORMATS, ExportJob
-from ..Model.Quantities import durationText, freeName, sizeText
+from ..Model.Quantities import durationText, sizeText
 from ..Model.Settings import SourceSettings
 from ..Recording import RecordingEntry
 from ..Recording.Layout import fileName
@@ -35,6 +34,9 @@ class Sources(Protocol):
 
     def showSettings(self, settings: SourceSettings | None) -> None:
         """Show settings in the form of their kind."""
+
+    def named(self, settings: SourceSettings) -> SourceSettings:
+        """Return settings with a free name of the stream."""
 
 
 class Row(NamedTuple):
@@ -207,12 +209,9 @@ class RecordingsSection(Section):
         for source in self.logic.sources():
             if source.settings.kind == ReplaySettings.kind and not source.ended:
                 self.logic.stop(source)
-        active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
-        taken = {name for one in active for name in one.streams.values()}
         settings = ReplaySettings(file=entry.headers[0])
         self._sources.showSettings(settings)
-        named = replace(settings, stream=freeName(settings.stream, taken))
-        self.attempt(lambda: self.logic.start(cast(SourceSettings, named)))
+        self.attempt(lambda: self.logic.start(self._sources.named(settings)))
 
     def _showFiles(self) -> None:
         entry = self._entry

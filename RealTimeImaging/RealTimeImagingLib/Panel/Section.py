@@ -6,7 +6,7 @@ import html
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import qt
 import slicer
@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from slicer.i18n import translate
 
 from ..Model.Errors import MissingPackageError, RealTimeImagingError
+from ..Model.Files import parsedJSON
 from ..Model.Signal import Signal
 from ..Model.Text import Text
 
@@ -62,6 +63,8 @@ the colours."""
 
 NAMELESS = ("QComboBox", "QAbstractSpinBox", "QLineEdit", "QAbstractItemView", "QProgressBar", "ctkPathLineEdit")
 """Classes of controls without a text of their own."""
+
+JSON = TypeVar("JSON", list[Any], dict[str, Any])
 
 _PATH = re.compile(rf"\S{{{LONGEST_PATH + 1},}}")
 _LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
@@ -461,6 +464,18 @@ def remembered(key: str, default: Any = "") -> Any:
         return type(default)(found)
     except ValueError:
         return default
+
+
+def rememberedJSON(key: str, empty: JSON) -> JSON:
+    """Return a value that was stored as JSON in Slicer's settings; ``empty`` instead of none and of a damaged one.
+
+    :param empty: a list or a dictionary; the value has its type.
+    """
+    try:
+        found = parsedJSON(remembered(key) or "null")
+    except ValueError:
+        return empty
+    return found if isinstance(found, type(empty)) else empty
 
 
 def remember(key: str, value: Any) -> None:

@@ -215,11 +215,11 @@ class SourceSection(Section):
         return self.attempt(start)
 
     def _start(self) -> None:
-        settings = self._named(self.settings())
+        settings = self.named(self.settings())
         self._begin(lambda: self.logic.start(settings))
 
-    def _named(self, settings: SourceSettings) -> SourceSettings:
-        # Running sources need different names: a further one gets a number.
+    def named(self, settings: SourceSettings) -> SourceSettings:
+        """Return settings with a free name of the stream: a further source of the same name gets a number."""
         active = [one for one in self.logic.sources() if not one.ended and one.state != "stopping"]
         taken = {name for one in active for name in one.streams.values()}
         name = freeName(settings.stream, taken)
