@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import vtk
 
 from ..Model.Frame import Matrix, Pixels, componentsOf
 from ..Model.Text import textsOf
-from .Nodes import arrayOf, ijkToRASOf, matrixOf
+from .Nodes import arrayOf, ijkToWorld, matrixOf
 from .Rendering import isRendered
 from .Views import ALIGNED, Views
 from .WindowLevel import Window, stride
@@ -154,7 +153,7 @@ def _cutOf(sliceNode: Any, node: Any) -> _Cut | None:
     columns, rows = sliceNode.GetDimensions()[:2]
     xyToRAS = matrixOf(sliceNode.GetXYToRAS())
     view = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)], dtype=float)
-    ijkToRAS = _ijkToWorld(node)
+    ijkToRAS = ijkToWorld(node)
     # Slicer accepts a transform that flattens the image.
     invertible = ijkToRAS is not None and np.linalg.matrix_rank(ijkToRAS) == 4
     if ijkToRAS is None or not invertible or sliceNode.GetSlabReconstructionEnabled():
@@ -175,18 +174,6 @@ def _cutOf(sliceNode: Any, node: Any) -> _Cut | None:
         if cosine < ALIGNED and area < PART * columns * rows:
             return None
     return _Cut(corners[:, :2], xyToIJK)
-
-
-def _ijkToWorld(node: Any) -> Matrix | None:
-    parent = node.GetParentTransformNode()
-    matrix = matrixOf(ijkToRASOf(node))
-    if parent is None:
-        return matrix
-    if not parent.IsTransformToWorldLinear():
-        return None
-    toWorld = vtk.vtkMatrix4x4()
-    parent.GetMatrixTransformToWorld(toWorld)
-    return matrixOf(toWorld) @ matrix
 
 
 def _clip(corners: Matrix, axis: int, limit: float, sign: float) -> Matrix:

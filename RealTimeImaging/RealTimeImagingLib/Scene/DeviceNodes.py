@@ -15,7 +15,7 @@ from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 from ..Model.DeviceMessage import DeviceMessage, words
 from ..Model.Errors import DeviceMessageError, TooManyDevicesError
 from ..Model.Text import textsOf
-from .Nodes import attributeName, plain
+from .Nodes import attributeName, itemsOf, plain
 
 _ = textsOf(__file__)
 
@@ -362,11 +362,8 @@ class DeviceNodes:
 
     def _keysInScene(self, kind: str, device: str) -> list[_Key]:
         # Found nodes are noted, so that the scene is searched once.
-        nodes = self._scene.GetNodesByClass(_CLASSES[kind])
-        nodes.UnRegister(None)
         found, marks = [], (kind, plain(device))
-        for index in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(index)
+        for node in itemsOf(self._scene.GetNodesByClass(_CLASSES[kind])):
             if (node.GetAttribute(KIND_ATTRIBUTE), node.GetAttribute(DEVICE_ATTRIBUTE)) == marks:
                 found.append((kind, device, node.GetAttribute(ITEM_ATTRIBUTE) or ""))
                 if found[-1] not in self._shown or self._shown[found[-1]].node.GetScene() is not self._scene:

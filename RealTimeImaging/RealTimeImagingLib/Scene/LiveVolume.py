@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..Model.Frame import Frame, Matrix, Pixels
-from .Nodes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf, imageAndScalars, imageOf, scalarsArray, vtkMatrix
+from .Nodes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf, imageAndScalars, imageOf, itemsOf, scalarsArray, vtkMatrix
 from .Views import layersOf, setVolumeIn
 from .WindowLevel import ALWAYS, KEEP, ONCE, FirstImages, displayWindow
 
@@ -186,10 +186,7 @@ def _setWindow(display: Any, window: tuple[float, float]) -> None:
 
 def _freeName(scene: Any, name: str) -> str:
     """Return the stream's name, made unique among volumes. Other nodes may have the same name."""
-    found = scene.GetNodesByName(name)
-    found.UnRegister(None)
-    nodes = (found.GetItemAsObject(index) for index in range(found.GetNumberOfItems()))
-    taken = any(node.IsA("vtkMRMLVolumeNode") for node in nodes)
+    taken = any(node.IsA("vtkMRMLVolumeNode") for node in itemsOf(scene.GetNodesByName(name)))
     return str(scene.GenerateUniqueName(name)) if taken else name
 
 

@@ -17,7 +17,7 @@ from ..Model.Text import textsOf
 from .Arrangement import Arrangement
 from .Concerns import Concerns
 from .LiveVolume import Change, LiveVolume
-from .Nodes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf, matrixOf
+from .Nodes import STREAM_ATTRIBUTE, arrayOf, ijkToRASOf, itemsOf, matrixOf
 from .Planes import FollowedPlane
 from .Rendering import matchLook, renderingProblem, setRendered
 from .Views import ALL_VIEWS, NO_VIEW, OPACITY, Views
@@ -404,9 +404,7 @@ class LiveVolumes:
     def _find(self, stream: str) -> Any:
         # One search serves all streams: a search for each of many streams would take too long.
         if self._stored is None:
-            nodes = self._scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
-            nodes.UnRegister(None)
-            found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+            found = list(itemsOf(self._scene.GetNodesByClass("vtkMRMLScalarVolumeNode")))
             # Of nodes with the same stream, the first is used.
             self._stored = {node.GetAttribute(STREAM_ATTRIBUTE): node.GetID() for node in reversed(found)}
         node = self._scene.GetNodeByID(self._stored.get(stream, ""))
@@ -439,8 +437,6 @@ def _colourNode(scene: Any, name: str) -> Any:
     """Return the colour node of an ID or a name, or None."""
     node = scene.GetNodeByID(name)
     if node is None:
-        nodes = scene.GetNodesByName(name)
-        nodes.UnRegister(None)
-        found = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+        found = itemsOf(scene.GetNodesByName(name))
         node = next((one for one in found if one.IsA("vtkMRMLColorNode")), None)
     return node if node is not None and node.IsA("vtkMRMLColorNode") else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,16 @@ def attributeName(name: str, reserved: str) -> str:
     return f"_{made}" if made.startswith(reserved) else made
 
 
+# ---- lists of nodes
+
+
+def itemsOf(collection: Any) -> Iterator[Any]:
+    """Yield the items of a vtkCollection that VTK made for the caller, as scene.GetNodesByClass() does."""
+    collection.UnRegister(None)
+    for index in range(collection.GetNumberOfItems()):
+        yield collection.GetItemAsObject(index)
+
+
 # ---- matrices
 
 
@@ -61,6 +71,19 @@ def ijkToRASOf(node: Any) -> Any:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrix
+
+
+def ijkToWorld(node: Any) -> Matrix | None:
+    """Return a volume's 4x4 matrix from voxel indices to world (RAS, mm); None below a nonlinear transform."""
+    parent = node.GetParentTransformNode()
+    matrix = matrixOf(ijkToRASOf(node))
+    if parent is None:
+        return matrix
+    if not parent.IsTransformToWorldLinear():
+        return None
+    toWorld = vtk.vtkMatrix4x4()
+    parent.GetMatrixTransformToWorld(toWorld)
+    return matrixOf(toWorld) @ matrix
 
 
 # ---- images

@@ -10,7 +10,7 @@ import vtk
 from ..Model.Errors import ControlError
 from ..Model.Frame import Matrix
 from ..Model.Text import textsOf
-from .Nodes import ijkToRASOf, matrixOf
+from .Nodes import ijkToWorld, matrixOf
 
 _ = textsOf(__file__)
 
@@ -142,15 +142,9 @@ def _turnOf(axes: Matrix, sliceNode: Any) -> Matrix:
 def _imagePlane(node: Any) -> Matrix | None:
     """Return unit vectors along a row, along a column (at a right angle) and along the normal, and the centre, in world
     coordinates."""
-    image = node.GetImageData()
-    parent = node.GetParentTransformNode()
-    if image is None or (parent is not None and not parent.IsTransformToWorldLinear()):
+    image, matrix = node.GetImageData(), ijkToWorld(node)
+    if image is None or matrix is None:
         return None
-    matrix = matrixOf(ijkToRASOf(node))
-    if parent is not None:
-        toWorld = vtk.vtkMatrix4x4()
-        parent.GetMatrixTransformToWorld(toWorld)
-        matrix = matrixOf(toWorld) @ matrix
     columns, rows, slices = image.GetDimensions()
     plane = np.eye(4)
     plane[:, 3] = matrix @ ((columns - 1) / 2, (rows - 1) / 2, slices // 2, 1)

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
-from .Nodes import STREAM_ATTRIBUTE
+from .Nodes import STREAM_ATTRIBUTE, itemsOf
 from .Planes import FollowedPlane
 from .Rendering import isRendered
 
@@ -20,11 +20,8 @@ LAYERS = ("Background", "Foreground")
 
 
 def composites(scene: Any) -> Iterator[Any]:
-    """Yield the vtkMRMLSliceCompositeNode of each slice view."""
-    nodes = scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
-    nodes.UnRegister(None)
-    for index in range(nodes.GetNumberOfItems()):
-        yield nodes.GetItemAsObject(index)
+    """Return the vtkMRMLSliceCompositeNode of each slice view."""
+    return itemsOf(scene.GetNodesByClass("vtkMRMLSliceCompositeNode"))
 
 
 def volumeIn(composite: Any, layer: str) -> str:
