@@ -13,7 +13,7 @@ from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Text import Text, textFromJSON, textsOf, textToJSON
 from .AppendLog import readManifest
-from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, RAW, fileName, isFileName
+from .Layout import HEADER, LINES, LOCK, MANIFEST, MESSAGES, RAW, isFileName, recordingName
 from .Lock import isHeld
 from .Reading import isRecording, openRecording
 from .RecordedEvents import eventsOf
@@ -207,7 +207,7 @@ def _images(folder: str, base: str, manifest: Mapping[str, Any]) -> RecordingEnt
     size = sum(int(part["bytes"]) for part in parts)
     return RecordingEntry(
         folder,
-        base.removesuffix(f"-{fileName(stream)}"),
+        recordingName(base, stream),
         stream,
         headers[0],
         "damaged" if problem else "finished",
@@ -258,7 +258,7 @@ def _withoutManifest(folder: str, paths: list[str]) -> Iterator[RecordingEntry]:
         first, last = parts[0], parts[-1]
         yield RecordingEntry(
             folder,
-            first.recording.removesuffix(f"-{fileName(first.stream)}"),
+            recordingName(first.recording, first.stream),
             first.stream,
             first.path,
             "damaged" if problem else "finished",

@@ -54,6 +54,11 @@ def baseName(name: str, stream: str) -> str:
     return f"{name}-{fileName(stream)}"
 
 
+def recordingName(base: str, stream: str) -> str:
+    """Name of a recording, by the base name of the files of one of its streams."""
+    return base.removesuffix(f"-{fileName(stream)}")
+
+
 def candidates(name: str) -> Iterator[str]:
     """Yield name, name_1, name_2 and so on without end."""
     yield name

@@ -20,7 +20,7 @@ STEP = 2
 """Least distance of two poses, milliseconds."""
 DEVICE_SHIFT, ARRIVAL_SHIFT = 2, 100
 """Most milliseconds by which the index of a pose exceeds its time: device times are exact, arrival times are not."""
-_SUFFIX = ".seq.mha"
+SUFFIX = ".seq.mha"
 _FIRST = "ObjectType = Image\n"
 _HEAD = """NDims = 3
 AnatomicalOrientation = RAI
@@ -151,7 +151,7 @@ class PoseFile:
         if base.lower().endswith(".poses"):
             base += "_"  # a stream of images may use that name
         for candidate in candidates(base):
-            path = os.path.join(folder, candidate + _SUFFIX)
+            path = os.path.join(folder, candidate + SUFFIX)
             try:
                 handle = openPrivate(path, _FLAGS | os.O_CREAT | os.O_EXCL)
             except FileExistsError:

@@ -21,7 +21,20 @@ from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, reasonOf
 from ..Model.Text import Text, joined, textsOf
 from .AppendLog import Scan, cutFile, readManifest, scanLines, writeManifest
-from .Layout import EVENTS, HEADER, LINES, LOCK, MANIFEST, MESSAGES, POSES, RAW, STREAMS, fileName, isPartOf
+from .Layout import (
+    EVENTS,
+    HEADER,
+    LINES,
+    LOCK,
+    MANIFEST,
+    MESSAGES,
+    POSES,
+    RAW,
+    STREAMS,
+    fileName,
+    isPartOf,
+    recordingName,
+)
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
 from .MessageRecorder import PoseFiles, Tally
@@ -363,7 +376,7 @@ class _Frames(_Left):
                 _remove(self._path(name, LINES))
         _remove(self._path(self._base, EVENTS))
         headers = [os.path.join(self._folder, entry["header"]) for entry in parts]
-        name = self._base.removesuffix(f"-{fileName(str(manifest.get('stream', '')))}")
+        name = recordingName(self._base, str(manifest.get("stream", "")))
         event = self._event(manifest, parts[-1]["lastNumber"] if parts else None)
         values = valuesOf(name, valuesIn(self._folder, os.listdir(self._folder)))
         return Repair(event, self._base, headers, [], name, values)

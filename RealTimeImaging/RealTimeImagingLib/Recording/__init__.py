@@ -10,7 +10,6 @@ events. Catalogue lists the recordings of a folder. RecordedSweep estimates the 
 
 from __future__ import annotations
 
-from ..Model.Poses import OK as POSE_OK
 from .Catalogue import RecordingEntry, listRecordings
 from .FrameTimes import Origin
 from .Header import checkAttributes
@@ -23,7 +22,6 @@ from .Recorder import Recorder
 from .Repair import Repair, repair
 
 __all__ = [
-    "POSE_OK",
     "FrameEntry",
     "MessageRecorder",
     "Origin",

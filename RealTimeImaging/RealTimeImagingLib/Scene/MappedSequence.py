@@ -17,6 +17,7 @@ import slicer
 
 from ..Model.Frame import Matrix, Pixels, componentsOf, describe
 from ..Recording import RecordedPart
+from ..Recording.Layout import HEADER
 from .Nodes import imageOver, plain, timeSequence, vtkMatrix
 from .WindowLevel import displayWindow
 
@@ -117,9 +118,10 @@ def addReadSequence(scene: Any, sequencesLogic: Any, path: str) -> Any:
     return browser
 
 
-HEADER = ".seq.nhdr"
 RECORDED_STREAM_ATTRIBUTE = "RecordingStream"
 """Attribute of the sequence node with the name of the recorded stream."""
+PART_ATTRIBUTE = "RecordingPart"
+"""Attribute of the sequence node with the number of the part; Slicer's own reader sets it, too."""
 CHUNK = 1 << 30
 """Bytes of one mapping: the system refuses a private mapping of more than the free memory."""
 
@@ -137,7 +139,7 @@ class MappedSequence:
         self.part, self._shift = part, shift
         self.node = timeSequence(os.path.basename(part.path).removesuffix(HEADER))
         self.node.SetAttribute(RECORDED_STREAM_ATTRIBUTE, plain(part.stream))
-        self.node.SetAttribute("RecordingPart", str(part.part))
+        self.node.SetAttribute(PART_ATTRIBUTE, str(part.part))
         for name, value in part.attributes.items():
             self.node.SetAttribute(name, plain(value))
         self._mapped: tuple[int, int, Any] | None = None

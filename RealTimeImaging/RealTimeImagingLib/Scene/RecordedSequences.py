@@ -16,17 +16,15 @@ from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Frame import Pixels
 from ..Model.Text import textsOf
-from ..Recording import RecordedMessages, RecordedPart, fileName, openRecording
-from .MappedSequence import HEADER, RECORDED_STREAM_ATTRIBUTE, MappedSequence
-from .Nodes import addToBrowser, arrayOf, markStored, plain
+from ..Recording import RecordedMessages, RecordedPart, openRecording
+from ..Recording.Layout import HEADER, recordingName
+from .MappedSequence import PART_ATTRIBUTE, RECORDED_STREAM_ATTRIBUTE, MappedSequence
+from .Nodes import addToBrowser, arrayOf, itemsOf, markStored, plain
 from .RecordedTransforms import RecordedTransforms, Span
 from .RecordedValues import RecordedValues, ShownPart
 from .WindowLevel import commonWindow, displayWindow
 
 _ = textsOf(__file__)
-
-PART_ATTRIBUTE = "RecordingPart"
-"""Attribute of the sequence node with the number of the part; Slicer's own reader sets it, too."""
 
 
 class RecordedSequences:
@@ -135,10 +133,7 @@ class RecordedSequences:
 
     def _nodes(self) -> dict[str, dict[int, Any]]:
         found: dict[tuple[str, str], dict[int, Any]] = {}
-        nodes = self._scene.GetNodesByClass("vtkMRMLSequenceNode")
-        nodes.UnRegister(None)
-        for index in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(index)
+        for node in itemsOf(self._scene.GetNodesByClass("vtkMRMLSequenceNode")):
             path = (node.GetStorageNode().GetFileName() if node.GetStorageNode() else None) or ""
             part = int(node.GetAttribute(PART_ATTRIBUTE) or 0)
             if part and path.endswith(HEADER):
@@ -217,7 +212,7 @@ class RecordedSequences:
 
     def _browserFor(self, first: Any, part: RecordedPart) -> Any:
         # NAME-STREAM, or NAME_1-STREAM of a restarted process, whose part numbers begin again.
-        run = part.recording.removesuffix(f"-{fileName(part.stream)}")
+        run = recordingName(part.recording, part.stream)
         key = (first.GetID(), run, part.part)
         if not self._browsers or not any(known[0] == key[0] for known in self._browsers):
             self._browsers[key] = first

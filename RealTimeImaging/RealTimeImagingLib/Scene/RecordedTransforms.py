@@ -24,6 +24,7 @@ import vtk
 from ..Model.Errors import RecordingError
 from ..Model.Poses import SAME_TIME, PoseTrack
 from ..Recording import RecordedMessages, openMessages
+from ..Recording.Poses import SUFFIX
 from .Nodes import TOLERANCE, addToBrowser, markStored, plain, timeSequence
 
 MOST_POSES = 10_000
@@ -34,7 +35,6 @@ PART_POSES = 3000
 DEVICE_ATTRIBUTE = "RecordingDevice"
 STATUS_ATTRIBUTE = "Status"
 """Attribute of each item with the status of its tool; the proxy node shows it, too."""
-POSES = ".seq.mha"
 _LINES = 50
 """Lines of one step, which takes some tenths of a millisecond."""
 
@@ -63,7 +63,7 @@ class _Track:
 
     @property
     def name(self) -> str:
-        return os.path.basename(self.path).removesuffix(POSES)
+        return os.path.basename(self.path).removesuffix(SUFFIX)
 
     @property
     def times(self) -> Sequence[float]:
@@ -162,7 +162,7 @@ class RecordedTransforms:
         yield
         addToBrowser(browser, [(node, proxy)], self._logic)
         yield
-        markStored(storage, slicer.vtkMRMLLinearTransformNode(), POSES, track.path)
+        markStored(storage, slicer.vtkMRMLLinearTransformNode(), SUFFIX, track.path)
 
 
 def _read(messages: RecordedMessages, shift: float, tracks: dict[str, _Track]) -> Iterator[None]:

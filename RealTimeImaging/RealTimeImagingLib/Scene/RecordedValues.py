@@ -19,7 +19,8 @@ from ..Model.Errors import RecordingError
 from ..Model.Files import reasonOf
 from ..Model.Signals import NUMBER, TIME
 from ..Model.Text import textsOf
-from ..Recording import RecordedPart, fileName
+from ..Recording import RecordedPart
+from ..Recording.Layout import recordingName
 from ..Recording.ValuesFile import VALUES
 from .Nodes import addToBrowser, plain, timeSequence
 
@@ -55,7 +56,7 @@ class ShownPart:
             for entry in part.frames
         ]
         indices = [sequence.GetNthIndexValue(index) for index in range(sequence.GetNumberOfDataNodes())]
-        recording = part.recording.removesuffix(f"-{fileName(part.stream)}")
+        recording = recordingName(part.recording, part.stream)
         return cls(browser, recording, images, indices)
 
 
