@@ -378,7 +378,7 @@ def checkNames(settings: type[Any], values: Mapping[str, Any], subject: str) -> 
     known = {field.name: field for field in dataclasses.fields(settings)}
     if unknown := sorted(set(values) - set(known)):
         text = _("{subject} has no setting {names}; it has {others}.")
-        names = ", ".join(repr(name)[:LONGEST_NAME] for name in unknown[:MOST_NAMES])
+        names = ", ".join(repr(str(name)[:LONGEST_NAME]) for name in unknown[:MOST_NAMES])
         raise SettingsError(text.format(subject=subject, names=names, others=", ".join(sorted(known))))
     nothing = dataclasses.MISSING
     required = [name for name, one in known.items() if one.default is nothing and one.default_factory is nothing]
