@@ -299,11 +299,13 @@ class _Round:
         self._undo.append((time.monotonic() + seconds, undo))
 
     def _pidOf(self, source: Source) -> int:
-        return int(source.handle.pid) if source.handle and source.handle.state == "running" else 0
+        # Slicer may not have noticed yet that a process was killed.
+        pid = int(source.handle.pid) if source.handle and source.handle.state == "running" else 0
+        return 0 if pid == source.killed else pid
 
     def _kill(self, source: Source, step: Step) -> None:
         if pid := self._pidOf(source):
-            source.kills += 1
+            source.kills, source.killed = source.kills + 1, pid
             os.kill(pid, signal.SIGKILL)
             if hasEnded(pid):
                 with Checkpoint(source.handle.process.folders[-1]) as checkpoint:

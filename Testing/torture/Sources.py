@@ -44,6 +44,8 @@ class Source:
     restarts: list[float] = field(default_factory=list)
     processor: Any = None
     kills: int = 0
+    killed: int = 0
+    """ID of the process that was killed last."""
     dead: dict[str, int] = field(default_factory=dict)
     """Frames of each stream that killed processes had received. The last one may have died with the memory of its
     process, before it was shown."""
