@@ -225,7 +225,7 @@ def test_tokens_are_in_no_scene_setting_log_or_recording(tmp_path):
     try:
         process.listen().untilReady()
         process.write(recordCommand(tmp_path / "recordings"))
-        process.until(lambda: process.of("details"))
+        process.until(lambda: process.of("storage") and process.of("details"))
         with socket.create_connection(("127.0.0.1", portOf(process)), 5) as client:
             body = niftiFile(1)
             client.sendall(head(length=len(body), headers={"X-RTI-name": "a.nii", "Connection": "close"}) + body)
