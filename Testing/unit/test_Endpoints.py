@@ -190,6 +190,14 @@ def test_a_name_that_is_unknown_is_named():
     )
 
 
+@pytest.mark.parametrize("endpoint", [Connector, Listener])
+@pytest.mark.parametrize("host", ["192.168.0..10", "scanner." + 64 * "x"])
+def test_a_host_that_python_cannot_encode_is_refused(closed, endpoint, host):
+    (event,) = closed(endpoint(host, 18944)).open(0.0)
+    assert event.code == "address-refused"
+    assert host in event.text
+
+
 @pytest.mark.parametrize("settings", [HTTPSettings, lambda **values: DICOMSettings("/tmp", **values)])
 @pytest.mark.parametrize(
     ("typed", "host", "port"),

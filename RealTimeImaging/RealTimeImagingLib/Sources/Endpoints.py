@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ..Model.Event import Event, Remedy
 from ..Model.Files import reasonOf
 from ..Model.Text import Text, joined, textsOf
-from .Sockets import listenOn, socketError
+from .Sockets import addressesOf, listenOn, socketError
 
 _ = textsOf(__file__)
 
@@ -220,7 +220,7 @@ class Connector:
         self._host, self._port = host, port
         self.name = f"{host}:{port}"
         self._obstacle: Obstacle | None = None
-        self._addresses: list[tuple[int, tuple[object, ...]]] = []
+        self._addresses: list[tuple[int, tuple[Any, ...]]] = []
         self.socket: socket.socket | None = None
         self._connected = False
         self.due = 0.0
@@ -243,8 +243,7 @@ class Connector:
             yield from self._report(socketError(errno.ETIMEDOUT))
         try:
             if not self._addresses:
-                found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-                self._addresses = [(one[0], one[4]) for one in found]
+                self._addresses = addressesOf(self._host, self._port)
             family, address = self._addresses.pop(0)
             # A name with several addresses: try the next one soon.
             self.due = now + (CONNECT_TIME if not self._addresses else 0.3)

@@ -9,6 +9,10 @@ import socket
 import sys
 from typing import Any
 
+from ..Model.Text import textsOf
+
+_ = textsOf(__file__)
+
 BACKLOG = 128
 IDLE, INTERVAL, PROBES = 2, 1, 3
 """TCP keep-alive: seconds without a byte before the first probe, seconds between probes, and unanswered probes after
@@ -20,6 +24,19 @@ _GIVE_UP = {"win32": 5, "darwin": 0x80}
 """Options in seconds that Python does not name: TCP_MAXRT (ws2ipdef.h), TCP_RXT_CONNDROPTIME (netinet/tcp.h)."""
 
 
+def addressesOf(host: str, port: int, flags: int = 0) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return the family and address of each TCP socket that a name and a port stand for.
+
+    :raises OSError: the address is unknown, or no name can have this form.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError as error:
+        # Python refuses to encode a name with an empty part, as in "192.168.0..10".
+        raise socket.gaierror(socket.EAI_NONAME, _("it is neither a name nor an address")) from error
+    return [(one[0], one[4]) for one in found]
+
+
 def listenOn(host: str, port: int) -> socket.socket:
     """Return a non-blocking socket that listens on an address and a port (0: a free one).
 
@@ -27,9 +44,9 @@ def listenOn(host: str, port: int) -> socket.socket:
 
     :raises OSError: the address is unknown or the port is taken.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # Windows and macOS give ::1 first for "localhost", where a sender to 127.0.0.1 is refused.
-    family, _type, _protocol, _name, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    found = addressesOf(host, port, socket.AI_PASSIVE)
+    family, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         if address[0] == "::":
