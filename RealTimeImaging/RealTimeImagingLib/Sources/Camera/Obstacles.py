@@ -83,7 +83,9 @@ def _elsewhere(settings: CameraSettings) -> tuple[str, str, Remedy | None]:
 def _onLinux(settings: CameraSettings) -> tuple[str, str, Remedy | None]:
     path = f"/dev/video{settings.device}" if isinstance(settings.device, int) else settings.device
     values = {"name": settings.name, "path": path}
-    if not os.path.exists(path):
+    try:
+        group = os.stat(path).st_gid
+    except OSError:
         text = _("{name} is not connected: there is no {path}. Connect it, or choose another camera.")
         return "camera-missing", text.format(**values), _otherCamera()
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
@@ -91,7 +93,7 @@ def _onLinux(settings: CameraSettings) -> tuple[str, str, Remedy | None]:
             "This program may not use {name}: only the owner and the group {group} may open {path}. Add your user to "
             "that group, and log in again."
         )
-        return "camera-refused", text.format(**values, group=_groupOf(path)), None
+        return "camera-refused", text.format(**values, group=_groupOf(group)), None
     programs = _programsWith(path)
     if programs:
         text = _("{name} is in use by {programs}. Close that program.")
@@ -110,8 +112,7 @@ def _otherCamera() -> Remedy | None:
     return Remedy(_("Use camera {number}").format(number=numbers[0]), {"device": numbers[0]})
 
 
-def _groupOf(path: str) -> str:
-    number = os.stat(path).st_gid
+def _groupOf(number: int) -> str:
     if sys.platform != "win32":
         import grp
 
