@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from ismrmrd.serialization import ConfigFile, ProtocolDeserializer, ProtocolSerializer
 from PIL import Image as Picture
-from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Errors import FrameError, SettingsError
+from RealTimeImagingLib.Model.Frame import Image
 from RealTimeImagingLib.Sources.MRD import HDF5_PACKAGES, MRDSettings
 from RealTimeImagingLib.Sources.MRD.Client import MRDClient
+from RealTimeImagingLib.Sources.MRD.Sending import messagesOf
 from unit.mrd import (
     CENTRE,
     COLUMN,
@@ -36,6 +38,13 @@ AFFINE = np.eye(4)
 AFFINE[:3, :3] = np.column_stack([ROW, COLUMN, -NORMAL]) * SPACING
 AFFINE[:3, 3] = CENTRE
 """Oblique and left-handed, RAS."""
+
+
+def test_a_time_that_does_not_fit_into_a_header_is_named():
+    late = Image(np.zeros((1, 2, 2), np.uint8), np.eye(4), 1.7e9)
+    assert len(list(messagesOf(late, repetition=0, before=0, tick=2.5))) == 1
+    with pytest.raises(FrameError, match="does not fit"):
+        list(messagesOf(late, repetition=0, before=0, tick=1e-6))
 
 
 class ClientLink(Link):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,7 +135,11 @@ def messagesOf(image: Image, repetition: int, before: int, tick: float) -> Itera
             image_index=(before + index + 1) & LARGEST,
             attribute_string_len=len(meta),
         )
-        yield ImageMessage(header.pack(), header, meta, channels)
+        try:
+            head = header.pack()
+        except (struct.error, OverflowError) as error:
+            raise FrameError(_("A position, size or time does not fit into a header of MRD.")) from error
+        yield ImageMessage(head, header, meta, channels)
 
 
 def _channels(plane: Pixels, dtype: np.dtype[Any]) -> Pixels:
