@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from RealTimeImagingLib.Conversion.Scan import listFiles as listDICOMFiles
-from RealTimeImagingLib.Formats import openImageFile
+from RealTimeImagingLib.Formats import openImageFile, stampOf
 from RealTimeImagingLib.Formats.Raw import openFile, readStart
 from RealTimeImagingLib.Model import Files
 from RealTimeImagingLib.Model.Files import moveFile
@@ -104,6 +104,16 @@ def test_a_long_path_gets_the_form_that_windows_takes(monkeypatch, given, expect
     assert longPath(given) == expected
     monkeypatch.setattr(sys, "platform", "linux")
     assert longPath(given) == given
+
+
+def test_the_stamp_of_a_file_with_a_long_path_is_asked_for_in_that_form(monkeypatch):
+    asked = []
+    with monkeypatch.context() as windows:
+        windows.setattr(sys, "platform", "win32")
+        windows.setattr(os, "stat", lambda path: asked.append(path) or SimpleNamespace(st_size=5, st_mtime_ns=7))
+        stamp = stampOf("C:\\" + "x" * LONGEST + ".nii")
+    assert stamp == (5, 7)
+    assert asked[0].startswith("\\\\?\\C:\\x")
 
 
 def test_files_in_a_deep_folder_are_listed_and_read(tmp_path):

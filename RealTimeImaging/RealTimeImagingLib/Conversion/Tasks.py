@@ -20,7 +20,7 @@ from ..Formats.DICOM.Reader import DICOM
 from ..Model.Errors import NotAnImageError
 from ..Model.Files import reasonOf, removeFile
 from ..Model.Frame import LPS_TO_RAS, Image, Matrix, Pixels
-from ..Model.SharedFiles import openSharedHandle
+from ..Model.SharedFiles import longPath, openSharedHandle
 from ..Model.Text import textsOf
 from .Output import Output, composeHeader
 from .Values import Converter, RangeError, Scale, common
@@ -248,7 +248,7 @@ def _named(source: Source) -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _readerOf(source: Source) -> DICOM:
     # Kept from one frame of a file to the next.
-    status = os.stat(source.path)
+    status = os.stat(longPath(source.path))
     if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
         raise ChangedError(_("{path} changed during the conversion.").format(path=source.path))
     reader = DICOM(source.path)

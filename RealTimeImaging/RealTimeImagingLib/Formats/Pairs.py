@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..Model.SharedFiles import longPath
+
 _VOXELS = {
     ".hdr": (".img", ".img.gz"),
     ".hdr.gz": (".img.gz", ".img"),
@@ -27,4 +29,4 @@ def voxelsOf(header: str) -> str:
         upper = ending.upper()
         packed = upper.replace(".GZ", ".gz")
         names += [upper, packed, ending] if own[1].isupper() else [ending, packed, upper]
-    return next((stem + name for name in names if os.path.exists(stem + name)), stem + names[0])
+    return next((stem + name for name in names if os.path.exists(longPath(stem + name))), stem + names[0])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..Model.Files import Stamp
 from ..Model.Frame import GetBuffer, Image
+from ..Model.SharedFiles import longPath
 from ..Model.Text import textsOf
 from .BMP import BMP
 from .DICOM.Reader import DICOM, looksLikeDICOM
@@ -198,7 +199,7 @@ def stampOf(path: str) -> Stamp | None:
     The stamp comes from the file, not from the folder's entry, which on Windows lags behind while a file grows.
     """
     try:
-        status = os.stat(path)
+        status = os.stat(longPath(path))
     except OSError:
         return None
     stamp = status.st_size, status.st_mtime_ns
