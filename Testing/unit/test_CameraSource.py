@@ -353,6 +353,15 @@ def test_a_password_is_neither_shown_nor_stored(camera):
     assert "secret" not in str(filming.settings.withoutSecrets())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Names of other systems are Unicode.")
+def test_a_name_that_is_not_utf_8_is_refused(camera, tmp_path):
+    """OpenCV would end the process."""
+    path = film(tmp_path / "a.mkv", FEW)
+    os.rename(path, named := str(tmp_path / os.fsdecode(b"\xff.mkv")))
+    filming = camera(named).untilCode("not-a-video")
+    assert "Rename the file." in filming.source.status
+
+
 def test_close_closes_the_file(camera, tmp_path):
     path = film(tmp_path / "a.mkv", FEW, rate=1)
     filming = camera(path)
