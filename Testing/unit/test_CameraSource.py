@@ -11,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from RealTimeImagingLib.Formats import stampOf
 from RealTimeImagingLib.Simulator.Film import Film
 from RealTimeImagingLib.Sources.Camera.Device import bitsOf
+from RealTimeImagingLib.Sources.Checkpoint import DEATHS, Checkpoint
 from unit.cameraSource import CARS, PHONE, Filming, decoded, film, picture, sums
 from unit.conftest import until
 from unit.networkCamera import PictureStream
@@ -360,6 +362,17 @@ def test_a_name_that_is_not_utf_8_is_refused(camera, tmp_path):
     os.rename(path, named := str(tmp_path / os.fsdecode(b"\xff.mkv")))
     filming = camera(named).untilCode("not-a-video")
     assert "Rename the file." in filming.source.status
+
+
+def test_a_file_that_crashed_the_process_is_skipped_until_the_end(tmp_path):
+    path = film(tmp_path / "a.mkv", FEW)
+    for _ in range(DEATHS):
+        with Checkpoint(str(tmp_path)) as checkpoint:
+            checkpoint.begin(path, stampOf(path))
+    filming = Filming(tmp_path, device=path)
+    filming.rest()
+    filming.close()
+    assert filming.codes == ["crashed"]
 
 
 def test_close_closes_the_file(camera, tmp_path):

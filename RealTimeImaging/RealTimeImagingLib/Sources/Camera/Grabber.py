@@ -193,7 +193,8 @@ class CameraGrabber(threading.Thread):
         """Close the camera within so many seconds; return True when it is closed."""
         self._ending.set()
         self._queue.close()
-        self.join(seconds)
+        if self.ident is not None:  # it was started
+            self.join(seconds)
         return not self.is_alive()
 
     def run(self) -> None:
