@@ -414,3 +414,8 @@ def nameOf(address: tuple[object, ...]) -> str:
     """Return the address and the port of a peer as text."""
     host = str(address[0])
     return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+
+
+def hostOf(name: str) -> str:
+    """Return the address in the text of :func:`nameOf`, without the port."""
+    return name.rpartition(":")[0]

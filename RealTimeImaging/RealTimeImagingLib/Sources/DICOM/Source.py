@@ -18,7 +18,7 @@ from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
 from ...Model.Text import Text, joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
-from ..Endpoints import RETRY
+from ..Endpoints import RETRY, hostOf
 from ..Repetitions import Repetitions
 from ..Source import TURN, Arrival
 from . import DICOMSettings
@@ -212,7 +212,7 @@ class DICOMSource:
             return
         if event.code not in QUIET_CODES:
             self._problem = event.text, event.remedy
-        yield from self._repetitions.report(event, event.subject.rpartition(":")[0])
+        yield from self._repetitions.report(event, hostOf(event.subject))
 
     def _take(self, item: Item) -> Iterator[Arrival | Event]:
         if isinstance(item, Event):

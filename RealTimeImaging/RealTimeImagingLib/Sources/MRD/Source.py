@@ -11,7 +11,7 @@ from ...Model.DeviceMessage import DeviceMessage
 from ...Model.Event import Event, Remedy
 from ...Model.Text import Text, joined, textsOf
 from ..Checkpoint import Checkpoint
-from ..Endpoints import Listener
+from ..Endpoints import Listener, hostOf
 from ..Repetitions import Repetitions
 from ..Source import STREAMS, Arrival, hasRoom
 from . import MRDSettings
@@ -213,4 +213,4 @@ class MRDServer:
         if event.code in OWN_CODES:
             yield event
         else:
-            yield from self._repetitions.report(event, event.subject.rpartition(":")[0])
+            yield from self._repetitions.report(event, hostOf(event.subject))

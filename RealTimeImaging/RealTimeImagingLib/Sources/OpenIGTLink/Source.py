@@ -37,7 +37,7 @@ from ...OpenIGTLink import (
 )
 from ...OpenIGTLink.ReceiveBuffer import Budgets
 from ..Checkpoint import Checkpoint
-from ..Endpoints import Connector, Endpoint, Listener
+from ..Endpoints import Connector, Endpoint, Listener, hostOf
 from ..Repetitions import Repetitions
 from ..Source import STREAMS, Arrival, hasRoom
 from . import OpenIGTLinkSettings
@@ -228,7 +228,7 @@ class OpenIGTLinkSource:
     def _takeEvent(self, event: Event) -> Iterator[Arrival | Event]:
         if event.code == "peer-refused":
             self._lastEnd = event.text, event.remedy
-            yield from self._repetitions.report(event, _hostOf(event.subject))
+            yield from self._repetitions.report(event, hostOf(event.subject))
             return
         if event.code == "disconnected":
             yield from self._takeVideo(event.subject, self._videos.disconnected(event.subject))
@@ -236,8 +236,8 @@ class OpenIGTLinkSource:
             self._clocks.forget(event.subject)
             if not self._lastEnd[0]:
                 self._lastEnd = event.text, None
-            host = _hostOf(event.subject)
-            if all(_hostOf(peer.name) != host for peer in self._peers.connected):
+            host = hostOf(event.subject)
+            if all(hostOf(peer.name) != host for peer in self._peers.connected):
                 yield from self._repetitions.due(host)
         if event.code == "connected":
             self._diagnosis.connected(event.subject)
@@ -277,7 +277,7 @@ class OpenIGTLinkSource:
             self._answer(peer, item)
             if isinstance(item, StatusMessage) and item.code != StatusMessage.OK:
                 event = Event("device-error", failureOf(item), "warning", item.device_name)
-                yield from self._repetitions.report(event, _hostOf(peer.name), item.device_name)
+                yield from self._repetitions.report(event, hostOf(peer.name), item.device_name)
             for message in translate(item, now):
                 if message.kind in NODES:
                     device = self._nameOf(self._devices, peer, message.device)
@@ -345,7 +345,7 @@ class OpenIGTLinkSource:
             remedy=REMEDIES.get(problem.code),
         )
         # Count by computer: a peer may open a connection for each message.
-        yield from self._repetitions.report(event, _hostOf(peer), problem.device)
+        yield from self._repetitions.report(event, hostOf(peer), problem.device)
 
     def _warnOfSlowness(self, image: ImageMessage) -> Iterator[Event]:
         if self._settings.checkCRC and not self._warned and image.pixels.nbytes > LARGE and not fastChecksum():
@@ -377,11 +377,6 @@ class OpenIGTLinkSource:
                     table[name] = (weakref.ref(peer), device)
                 return name
             number += 1
-
-
-def _hostOf(name: str) -> str:
-    """Return the address of a peer without the port."""
-    return name.rpartition(":")[0]
 
 
 def _named(message: Message) -> str:
