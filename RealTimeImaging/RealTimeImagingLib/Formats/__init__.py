@@ -37,6 +37,7 @@ __all__ = [
     "companionOf",
     "dicomOf",
     "ignoredName",
+    "knownSuffix",
     "openImageFile",
     "prepareToRead",
 ]
@@ -106,6 +107,12 @@ def openImageFile(path: str, limit: int = DEFAULT_LIMIT) -> ImageFile:
     found = Unknown(path, limit)
     with translateErrors(path, found.title):
         return found.reader() or found
+
+
+def knownSuffix(name: str) -> str:
+    """Return the ending of a file's name in lower case, such as ".nii.gz"; empty when no format has it."""
+    lower = name.lower()
+    return max((one for one in IMAGE_SUFFIXES if lower.endswith(one)), key=len, default="")
 
 
 def prepareToRead(path: str) -> None:

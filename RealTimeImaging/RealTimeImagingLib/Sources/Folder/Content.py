@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ...Formats import HEADERS, IMAGE_SUFFIXES, dicomOf, ignoredName, openImageFile
+from ...Formats import HEADERS, IMAGE_SUFFIXES, dicomOf, ignoredName, knownSuffix, openImageFile
 from ...Formats.DICOM.Header import readSlice
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Remedy
@@ -249,9 +249,7 @@ def _judge(name: str, matches: Callable[[str], bool]) -> tuple[bool | None, str]
 
 def suffixOf(name: str) -> str:
     """Return the ending of a file's name in lower case, such as ".nii.gz"; empty when it has none."""
-    lower = name.lower()
-    known = max((one for one in IMAGE_SUFFIXES if lower.endswith(one)), key=len, default="")
-    return known or os.path.splitext(lower)[1]
+    return knownSuffix(name) or os.path.splitext(name.lower())[1]
 
 
 _TRIED = 20

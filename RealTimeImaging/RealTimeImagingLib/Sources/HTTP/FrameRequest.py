@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ...Formats import IMAGE_SUFFIXES, PAIRED
+from ...Formats import IMAGE_SUFFIXES, PAIRED, knownSuffix
 from ...Model.Errors import FrameError, RequestError
 from ...Model.Files import parsedJSON, reasonOf
 from ...Model.Frame import ATTRIBUTE_NAME, Image, Matrix, imageOf, textOf, timeOf
@@ -160,7 +160,7 @@ def _suffix(head: Head, values: Mapping[str, str]) -> str:
     elif kind in ANY and ("shape" in values or "dtype" in values):
         return "raw"
     elif kind in ANY:
-        suffix = suffixOf(values.get("name", ""))
+        suffix = knownSuffix(values.get("name", ""))
     elif kind.startswith("multipart/"):
         text = _('Forms are not supported: send the file itself, with curl as --data-binary "@FILE".')
         raise RequestError(415, text)
@@ -179,12 +179,6 @@ def _suffix(head: Head, values: Mapping[str, str]) -> str:
 def _unsupported(what: str) -> RequestError:
     known = ", ".join(one for one in IMAGE_SUFFIXES if one not in PAIRS)
     return RequestError(415, _("{what} is not supported; send {known}, or raw pixels.").format(what=what, known=known))
-
-
-def suffixOf(name: str) -> str:
-    """Return the suffix of a file name in a known format, else an empty text."""
-    found = [suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)]
-    return max(found, key=len, default="")
 
 
 def _name(values: Mapping[str, str], name: str) -> str:
