@@ -105,7 +105,7 @@ def compareImage(image: Image, pixels: Pixels, ijkToRAS: Matrix, precision: floa
 
 
 def tolerance(ijkToRAS: Matrix, shape: tuple[int, ...], precision: float) -> float:
-    """Most millimetres by which rounding may displace a voxel, always less than VOXEL of a voxel."""
+    """Return the most millimetres by which rounding may displace a voxel, always less than VOXEL of a voxel."""
     largest = float(np.abs(_corners(ijkToRAS, shape)).max() + np.abs(ijkToRAS[:3, :3]).max())
     return min(precision * largest, VOXEL * float(np.linalg.norm(ijkToRAS[:3, :3], axis=0).min()))
 
@@ -141,7 +141,7 @@ def compareTimes(found: list[float], expected: list[float], tolerance: float, wh
 
 
 def distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
-    """Largest displacement of a voxel between two IJKToRAS matrices, millimetres."""
+    """Return the largest displacement of a voxel between two IJKToRAS matrices, millimetres."""
     off = _corners(one - other, shape)
     return float(np.sqrt((off * off).sum(axis=0).max()))
 

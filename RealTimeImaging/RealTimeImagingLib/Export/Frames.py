@@ -62,12 +62,12 @@ class Frames:
         return self.shape[3] if len(self.shape) == 4 else 1
 
     def entry(self, index: int) -> FrameEntry:
-        """A frame without its pixels."""
+        """Return a frame without its pixels."""
         part, place = self._places[index]
         return part.frames[place]
 
     def pixels(self, index: int) -> Pixels:
-        """The pixels of a frame, in native byte order.
+        """Return the pixels of a frame: (slices, rows, columns[, components]), in native byte order.
 
         :raises RecordingError: the pixels cannot be read.
         """
@@ -75,16 +75,16 @@ class Frames:
         return part.pixels(place)
 
     def matrix(self, index: int) -> Matrix:
-        """IJKToRAS of a frame."""
+        """Return IJKToRAS (4x4, millimetres) of a frame."""
         return self.entry(index)["ijkToRAS"]
 
     def firstElsewhere(self) -> int | None:
-        """The first frame with another geometry than frame 0; None when all have the same."""
+        """Return the first frame with another geometry than frame 0; None when all have the same."""
         one = self.matrix(0)
         return next((index for index in range(len(self)) if not np.array_equal(self.matrix(index), one)), None)
 
     def fixedMatrix(self, format_: str) -> Matrix:
-        """IJKToRAS that all frames share.
+        """Return IJKToRAS (4x4, millimetres) that all frames share.
 
         :raises ExportError: the frames have different geometries.
         """
@@ -114,7 +114,7 @@ class Frames:
                 )
 
     def line(self, index: int) -> FrameLine:
-        """Description of a frame, as in a recording."""
+        """Return the description of a frame, as in a recording."""
         entry = self.entry(index)
         return FrameLine(
             entry["number"],
@@ -127,7 +127,7 @@ class Frames:
         )
 
     def partLine(self) -> PartLine:
-        """Description that all frames share, as of a recording with one part."""
+        """Return the description that all frames share, as of a recording with one part."""
         return PartLine(
             self.recording,
             self.stream,

@@ -228,7 +228,7 @@ class ExportJob:
         return self.destination
 
     def toJSON(self) -> dict[str, Any]:
-        """The job as an object for :meth:`fromJSON`."""
+        """Return the job as an object for :meth:`fromJSON`."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -270,7 +270,7 @@ class ChecksumJob:
     headers: tuple[str, ...]
 
     def toJSON(self) -> dict[str, Any]:
-        """The line for the export process."""
+        """Return the line for the export process."""
         return {"checksums": list(self.headers)}
 
 
@@ -311,7 +311,7 @@ class RepairJob:
     events: tuple[Event, ...] = ()
 
     def toJSON(self) -> dict[str, Any]:
-        """The line for the export process."""
+        """Return the line for the export process."""
         return {"repair": self.folder, "name": self.name, "events": [event.toJSON() for event in self.events]}
 
 
@@ -335,7 +335,7 @@ class ListJob:
     folder: str
 
     def toJSON(self) -> dict[str, Any]:
-        """The line for the export process."""
+        """Return the line for the export process."""
         return {"list": self.folder}
 
 

@@ -98,7 +98,7 @@ class OutputFile:
 
 
 def bytesOf(pixels: Pixels) -> memoryview:
-    """The bytes of an array, without a copy if it is contiguous."""
+    """Return the bytes of an array, without a copy if it is contiguous."""
     flat: memoryview = pixels.reshape(-1).view("u1").data
     return flat
 
@@ -134,7 +134,7 @@ class Output(ABC):
 
     @abstractmethod
     def path(self, name: str) -> str:
-        """Current path of the file with this suffix or name."""
+        """Return the current path of the file with this suffix or name."""
 
     @contextmanager
     def create(self, name: str) -> Iterator[OutputFile]:
