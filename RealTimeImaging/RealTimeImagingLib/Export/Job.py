@@ -34,7 +34,7 @@ class Work:
     """Progress of a job in bytes and words, and the decision between finished and cancelled."""
 
     def __init__(self) -> None:
-        self.words = "Starting"
+        self.words: str = _("Starting")
         self._done, self._total = 0, 1
         self._lock = threading.Lock()
         self._cancelled = self._committed = False

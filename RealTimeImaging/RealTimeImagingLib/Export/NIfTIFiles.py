@@ -52,8 +52,8 @@ class NIfTIFile(Writer):
             raise ExportError(
                 _("NIfTI holds colour of uint8 only, not {dtype}. Choose .seq.nrrd.").format(dtype=str(frames.dtype))
             )
-        sizes = {"columns": frames.shape[2], "rows": frames.shape[1], "slices": frames.shape[0], "frames": len(frames)}
-        for name, size in sizes.items():
+        names = (_("frames"), _("slices"), _("rows"), _("columns"))
+        for name, size in zip(names, (len(frames), *frames.shape[:3]), strict=True):
             if size > LARGEST:
                 raise ExportError(
                     _("NIfTI-1 holds at most {largest:,} {name}, not {size:,}. Choose .seq.nrrd.").format(
@@ -90,7 +90,7 @@ class NIfTIFile(Writer):
         compareFrames(reader, self.frames, PRECISION, self.work, _("The file"))
         with open(output.path(self.sidecar), encoding="utf-8") as text:
             found = json.load(text)
-        compareWords(found, self._words, "The JSON file")
+        compareWords(found, self._words, _("The JSON file"))
         if len(self.frames) > 1 and abs(_period(self.frames.times) / (reader.times or [0, 0])[1] - 1) > 1e-6:
             raise Different(_("The file has a different time from frame to frame than was written."))
 

@@ -96,7 +96,7 @@ class SequenceFile(Writer):
         compareWords(json.loads(header.pairs["Recording"])["attributes"], self.frames.attributes, _("The file"))
         scale = SECONDS[header.field("units").split()[-1].strip('"')]
         values = [float(word) * scale for word in header.pairs[f"{axis} index values"].split()]
-        compareTimes(values, self.frames.times, 1e-6, "the file")
+        compareTimes(values, self.frames.times, 1e-6, _("the file"))
 
 
 def _header(path: str) -> Header:

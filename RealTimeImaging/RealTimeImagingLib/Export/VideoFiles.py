@@ -88,9 +88,9 @@ class VideoFile(Writer):
         if count != len(self.frames):
             text = _("The file has {found} pictures, but {expected} were written.")
             raise Different(text.format(found=count, expected=len(self.frames)))
-        compareTimes(times, [tick / self.clock for tick in self._ticks], 1e-9, "the file")
+        compareTimes(times, [tick / self.clock for tick in self._ticks], 1e-9, _("the file"))
         with open(output.path(self.sidecar), encoding="utf-8") as file:
-            compareWords(json.load(file), self._words, "The JSON file")
+            compareWords(json.load(file), self._words, _("The JSON file"))
 
     def _options(self) -> dict[str, str]:
         """Return the options of the encoder."""

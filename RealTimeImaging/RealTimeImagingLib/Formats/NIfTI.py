@@ -38,7 +38,7 @@ TYPES = {
     2304: ("u1", 4),
 }
 """numpy type and components by datatype (nifti1.h, DT_*)."""
-_REJECTED = {1: "single bits", 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256"}
+_REJECTED = {1: _("single bits"), 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256"}
 
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
@@ -131,7 +131,7 @@ class NIfTIHeader:
             kind = _REJECTED.get(datatype)
             raise NotAnImageError(
                 _("The voxels have {kind} (datatype {datatype}), which Slicer cannot show.").format(
-                    kind=kind or "an unknown type", datatype=datatype
+                    kind=kind or _("an unknown type"), datatype=datatype
                 ),
                 "unsupported" if kind else "damaged",
             )

@@ -265,7 +265,7 @@ class JPEG(Picture):
     def _begin(self, mark: int, precision: int, rows: int, columns: int, samples: int) -> None:
         self._lossless = mark == _LOSSLESS
         if mark not in _JPEG_FRAMES or (self._lossless and precision != 8):
-            name = "JPEG-LS" if mark == _JPEG_LS else "lossless" if mark & 3 == 3 else "hierarchical"
+            name = "JPEG-LS" if mark == _JPEG_LS else _("lossless") if mark & 3 == 3 else _("hierarchical")
             raise NotAnImageError(
                 _("JPEG files of the {name} kind are not supported.").format(name=name), "unsupported"
             )

@@ -257,7 +257,7 @@ def readArray(
     :param dtype: stored type, with its byte order.
     """
     size = math.prod(shape) * dtype.itemsize
-    buffer = allocate(size, limit, "The image", getBuffer)
+    buffer = allocate(size, limit, _("The image"), getBuffer)
     stored.readInto(start, buffer)
     array = buffer.view(dtype).reshape(shape)
     if not dtype.isnative:
@@ -309,7 +309,7 @@ class Encoded(Stored):
                 raise
             return absentText(self.path)
         if size + self._skip > self._limit:
-            allocate(size + self._skip, self._limit, "The image")
+            allocate(size + self._skip, self._limit, _("The image"))
         stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, size)
         if stamp != self._stamp:
             with openFile(self.path) as file:

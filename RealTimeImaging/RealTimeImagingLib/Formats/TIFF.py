@@ -89,7 +89,7 @@ class Directories:
 
     def _directory(self, file: BinaryIO, size: int, offset: int) -> int:
         # Return the offset of the next directory, 0 after the last one.
-        what = f"Page {self.count + 1}"
+        what = _("Page {number}").format(number=self.count + 1)
         if offset in self._seen or self.count >= _MOST_PAGES:
             raise NotAnImageError(_("The pages of the TIFF file refer to one another in a circle."), "damaged")
         wide, entry, word = (8, 20, "Q") if self._big else (2, 12, "I")
@@ -392,7 +392,7 @@ class TIFF(ImageFile):
         first = pages[0]
         shape = (len(pages), *first.shape)
         size = math.prod(shape) * first.dtype.itemsize
-        volume: Pixels = allocate(size, self.limit, "The image", self.getBuffer).view(first.dtype).reshape(shape)
+        volume: Pixels = allocate(size, self.limit, _("The image"), self.getBuffer).view(first.dtype).reshape(shape)
         with _opened(self.path) as tiff:
             for k, page in enumerate(pages):
                 readPage(tiff, page, volume[k])

@@ -215,7 +215,7 @@ class BindMessage(WireMessage):
         for message, content in zip(self.messages, contents, strict=True):
             head.append(_typeField(message.message_type) + packed("Q", len(content)))
         names = packNames([deviceOnWire(message.device_name) for message in self.messages])
-        lengthOf(names, 0xFFFF, _("the table of its names"))
+        lengthOf(names, 0xFFFF, _("The table of its names"))
         padded = [content + b"\0" * (len(content) % 2) for content in contents]
         return b"".join((*head, packed("H", len(names)), names, *padded))
 
@@ -261,7 +261,7 @@ class BindQueryMessage(QueryMessage):
         if not self.children:
             return head
         names = packNames([deviceOnWire(name) for _, name in self.children])
-        lengthOf(names, 0xFFFF, _("the table of its names"))
+        lengthOf(names, 0xFFFF, _("The table of its names"))
         types = b"".join(_typeField(messageType) for messageType, _ in self.children)
         return head + packed("H", len(self.children)) + types + packed("H", len(names)) + names
 
@@ -278,7 +278,7 @@ class BindQueryMessage(QueryMessage):
 
 def _typeField(messageType: str) -> bytes:
     raw = encoded(messageType)
-    lengthOf(raw, TYPE_SIZE, _("the message type {messageType}").format(messageType=messageType))
+    lengthOf(raw, TYPE_SIZE, _("The message type {messageType}").format(messageType=messageType))
     return raw.ljust(TYPE_SIZE, b"\0")
 
 

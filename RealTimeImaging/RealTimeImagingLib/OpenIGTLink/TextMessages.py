@@ -40,7 +40,7 @@ class StringMessage(WireMessage):
 
     def _pack_content(self) -> bytes:
         raw, encoding = encodeText(self.string)
-        return packed("HH", encoding, lengthOf(raw, 0xFFFF, "the text")) + raw
+        return packed("HH", encoding, lengthOf(raw, 0xFFFF, _("The text"))) + raw
 
     def _unpack_content(self, content: bytes) -> None:
         fields = Fields(content)

@@ -28,10 +28,10 @@ from .Pixels import Layout, decoded, rescaled
 _ = textsOf(__file__)
 
 _NO_IMAGES = {
-    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    "1.2.840.10008.1.3.10": _("a DICOMDIR"),
     "1.2.840.10008.5.1.4.1.1.88.": _("a structured report"),
-    "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
-    "1.2.840.10008.5.1.4.1.1.91.": "annotations",
+    "1.2.840.10008.5.1.4.1.1.9.": _("a waveform"),
+    "1.2.840.10008.5.1.4.1.1.91.": _("annotations"),
     "1.2.840.10008.5.1.4.1.1.11.": _("a presentation state"),
     "1.2.840.10008.5.1.4.1.1.66": _("raw data, a registration or a surface"),
     "1.2.840.10008.5.1.4.1.1.104.": _("an encapsulated document"),
@@ -302,7 +302,7 @@ class DICOM(ImageFile):
         return rescaled(values, header.dataset, layout, number)
 
     def _bytes(self, offset: int, size: int) -> Any:
-        target = allocate(size, self.limit, "A frame")
+        target = allocate(size, self.limit, _("A frame"))
         with self._open() as file:
             file.seek(offset)
             readExactly(file, target, self.path)

@@ -143,7 +143,7 @@ def _empty(slices: Sequence[Slice], count: int, getBuffer: GetBuffer) -> Pixels:
     dtype = np.result_type(*{one.dtype for one in slices})
     shape = (count, *slices[0].shape[1:])
     size = math.prod(shape) * dtype.itemsize
-    return allocate(size, size, "The volume", getBuffer).view(dtype).reshape(shape)
+    return allocate(size, size, _("The volume"), getBuffer).view(dtype).reshape(shape)
 
 
 def _attributes(slices: Sequence[Slice], missing: Sequence[float]) -> dict[str, str]:
