@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from RealTimeImagingLib.Model.Event import Remedy
 from RealTimeImagingLib.Model.Text import Text
@@ -56,6 +58,17 @@ def test_the_last_file_that_is_no_image_is_named_until_it_is_removed(receive, in
     arrive(incoming / "good.nii", niftiFile(1))
     receiver.run(3)
     assert receiver.source.status == f"Waiting for the next image in {incoming}."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Users of Windows may not make links.")
+def test_images_below_are_found_beside_a_circular_link(receive, incoming):
+    (incoming / "day").mkdir()
+    for folder in (incoming, incoming / "day"):
+        (folder / "circle.nii").symlink_to("circle.nii")
+    (incoming / "day" / "a.nii").write_bytes(niftiFile(1))
+    receiver = receive()
+    receiver.run(4)
+    assert "Images are in the subfolder day" in receiver.source.status
 
 
 def test_images_deep_below_are_found(receive, incoming):

@@ -16,7 +16,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Remedy
 from ...Model.Files import Stamp, naturalOrder, reasonOf
 from ...Model.Text import joined, textsOf
-from .Listing import matcher
+from .Listing import isFolder, matcher
 
 _ = textsOf(__file__)
 
@@ -153,11 +153,11 @@ class FolderContent:
             try:
                 with os.scandir(folder) as listing:
                     entries = [entry for _place, entry in zip(range(_NAMES), listing, strict=False)]
-                    waiting.extend(one.path for one in entries if not one.name.startswith(".") and one.is_dir())
             except OSError:
                 continue  # the next poll reports the folder itself
+            waiting.extend(one.path for one in entries if not one.name.startswith(".") and isFolder(one, True))
             names = [entry for entry in entries if self._judge(entry.name)[0]] if folder != self._folder else []
-            if any(entry.is_file() and _mayBeImage(entry.path) for entry in names):
+            if any(os.path.isfile(entry) and _mayBeImage(entry.path) for entry in names):
                 yield folder
 
     @property

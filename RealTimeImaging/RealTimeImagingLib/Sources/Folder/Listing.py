@@ -96,16 +96,20 @@ def listFiles(folder: str, subfolders: bool, wanted: Callable[[str], bool]) -> I
         for entry in entries:
             path = entry.path if asGiven else os.path.join(current, entry.name)
             # Test the name first, it costs nothing. Links to folders could lead in circles.
-            if _isFolder(entry, False):
+            if isFolder(entry, False):
                 # Junctions are links to folders on Windows; Python detects them since 3.12.
                 junction = getattr(entry, "is_junction", bool)()
                 if subfolders and not entry.name.startswith(".") and not junction:
                     waiting.append(path)
-            elif wanted(entry.name) and not (entry.is_symlink() and _isFolder(entry, True)):
+            elif wanted(entry.name) and not (entry.is_symlink() and isFolder(entry, True)):
                 yield path, entry
 
 
-def _isFolder(entry: os.DirEntry[str], follow: bool) -> bool:
+def isFolder(entry: os.DirEntry[str], follow: bool) -> bool:
+    """Return True for a folder.
+
+    :param follow: True also for a link to a folder.
+    """
     try:
         return entry.is_dir(follow_symlinks=follow)
     except OSError:  # a circular link, or a link to a folder without permission
