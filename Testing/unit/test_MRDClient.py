@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from contextlib import closing, contextmanager, suppress
 
@@ -18,7 +19,9 @@ from RealTimeImagingLib.Model.Errors import FrameError, SettingsError
 from RealTimeImagingLib.Model.Frame import Image
 from RealTimeImagingLib.Sources.MRD import HDF5_PACKAGES, MRDSettings
 from RealTimeImagingLib.Sources.MRD.Client import MRDClient
-from RealTimeImagingLib.Sources.MRD.Sending import messagesOf
+from RealTimeImagingLib.Sources.MRD.Protocol import ImageMessage
+from RealTimeImagingLib.Sources.MRD.Sending import Outgoing, messagesOf
+from unit.conftest import niftiFile
 from unit.mrd import (
     CENTRE,
     COLUMN,
@@ -45,6 +48,13 @@ def test_a_time_that_does_not_fit_into_a_header_is_named():
     assert len(list(messagesOf(late, repetition=0, before=0, tick=2.5))) == 1
     with pytest.raises(FrameError, match="does not fit"):
         list(messagesOf(late, repetition=0, before=0, tick=1e-6))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Users of Windows may not make links.")
+def test_a_folder_with_a_circular_link_is_sent(tmp_path):
+    (tmp_path / "circle.nii").symlink_to("circle.nii")
+    (tmp_path / "a.nii").write_bytes(niftiFile(1))
+    assert [type(one) for one in Outgoing(str(tmp_path), 0.0).messages()] == [ImageMessage] * 2
 
 
 class ClientLink(Link):

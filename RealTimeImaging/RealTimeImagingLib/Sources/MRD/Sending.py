@@ -159,11 +159,11 @@ def _whole(path: str) -> Any:
 def _pathsOf(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
-    names = [one.name for one in os.scandir(path) if one.is_file()]
-    names = sorted((one for one in names if not ignoredName(one)), key=naturalOrder)
-    if not names:
+    names = sorted((one for one in os.listdir(path) if not ignoredName(one)), key=naturalOrder)
+    paths = [one for one in (os.path.join(path, name) for name in names) if os.path.isfile(one)]
+    if not paths:
         raise NotAnImageError(_("There are no images in {folder}.").format(folder=path))
-    return [os.path.join(path, name) for name in names]
+    return paths
 
 
 # ---- MRD files
