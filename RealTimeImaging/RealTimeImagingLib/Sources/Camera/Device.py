@@ -236,7 +236,7 @@ class CameraDevice:
         if settings.isFile and not os.path.exists(str(settings.device)):
             text = _("The file {path} does not exist. Waiting for it. Check its name.")
             raise CannotOpenError(text.format(path=str(settings.device)), "file-missing")
-        if os.fsencode(str(settings.device)) != str(settings.device).encode("utf-8", "replace"):
+        if str(settings.device).encode("utf-8", "ignore").decode() != str(settings.device):
             # OpenCV would end the process.
             text = _("The name of {name} is not UTF-8, and OpenCV cannot open it. Rename the file.")
             raise CannotOpenError(text.format(name=settings.name), "not-a-video")
