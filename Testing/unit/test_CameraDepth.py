@@ -94,6 +94,7 @@ def test_each_form_becomes_rows_of_16_bits(opened, form, native):
     assert found.dtype.isnative
     assert np.array_equal(found.reshape(ROWS, COLUMNS), SCENE if native == Y16 else SCENE.byteswap())
     assert (device.codec, device.bits, device.cutsDepth) == ("Y16 ", 16, False)
+    assert device.words.endswith(", Y16, 16 bits, driver V4L2")
 
 
 @pytest.mark.parametrize("nbytes", [1, 2 * SCENE.size - 1, 2 * SCENE.size + 1])

@@ -264,10 +264,11 @@ class CameraDevice:
 
     @property
     def words(self) -> str:
-        """Size, rate, codec and driver."""
+        """Size, rate, codec, 16 bits if the pictures have them, and driver."""
         size = _("{width} x {height} at {rate:g} images/s") if self.rate else _("{width} x {height}")
         size = size.format(width=self.width, height=self.height, rate=self.rate)
-        return joined(size, self.codec, _("driver {name}").format(name=self.backend), separator=", ")
+        bits, driver = _("16 bits") if self._deep else "", _("driver {name}").format(name=self.backend)
+        return joined(size, self.codec.strip(), bits, driver, separator=", ")
 
     @property
     def differences(self) -> list[str]:
