@@ -300,3 +300,13 @@ def test_a_pipe_and_a_link_to_a_folder_are_no_empty_or_unreadable_files(tmp_path
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     found = scanFiles([str(tmp_path / "pipe.dcm"), str(tmp_path / "link")], {})
     assert [one.code for one in found] == ["not-an-image"] * 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a link needs a right of its own on Windows")
+def test_the_output_folder_is_skipped_by_each_of_its_paths(tmp_path):
+    (tmp_path / "in" / "out").mkdir(parents=True)
+    for path in ("in/a.dcm", "in/out/b.dcm"):
+        (tmp_path / path).write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    found = listFiles(str(tmp_path / "in"), str(tmp_path / "link" / "out"))
+    assert list(found) == [str(tmp_path / "in" / "a.dcm")]

@@ -65,7 +65,7 @@ def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], obj
     :param onRefused: called with each unreadable folder.
     """
     waiting = [os.path.abspath(folder)]
-    besides = os.path.abspath(besides) if besides else ""
+    skipped = _identityOf(besides) if besides else None
     while waiting:
         current = waiting.pop()
         folders: list[str] = []
@@ -80,11 +80,20 @@ def listFiles(folder: str, besides: str = "", onRefused: Callable[[Refused], obj
         for entry in found:
             name, path = entry.name, os.path.join(current, entry.name)
             if entry.is_dir(follow_symlinks=False):
-                if path != besides:
+                if skipped is None or _identityOf(path) != skipped:
                     folders.append(path)
             elif not name.startswith(".") and name.upper() != "DICOMDIR" and not name.lower().endswith(_UNFINISHED):
                 yield path
         waiting.extend(reversed(folders))
+
+
+def _identityOf(folder: str) -> tuple[int, int] | None:
+    # The same folder has several paths: by links, and on Windows and macOS in letters of another case.
+    try:
+        status = os.stat(longPath(folder))
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def scanFiles(paths: Sequence[str], tags: dict[str, int]) -> list[Slice | Refused]:
