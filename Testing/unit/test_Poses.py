@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Poses import HELD, LARGEST_GAP, PoseTrack, between, isPose
 from unit.examples import examples
@@ -42,6 +42,7 @@ axes = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda axis: np.linalg.norm(axi
 
 @examples(1.0)
 @given(axes, st.floats(0, 179), st.floats(0, 1), axes, st.floats(0, 359))
+@example((0.0, 0.0, -1.0), 1e-5, 0.5, (0.0, 0.0, 1.0), 0.0)
 def test_a_rotation_turns_evenly_about_one_axis(axis, degrees, fraction, axis0, degrees0):
     start = rotation(axis0, degrees0)
     made = between(start, start @ rotation(axis, degrees), fraction)

@@ -92,7 +92,7 @@ def _part(turn: Matrix, fraction: float) -> Matrix:
     angle = math.atan2(sine, cosine)
     if angle < 1e-9:
         return np.eye(3)
-    if sine > 1e-6:
+    if sine > 1e-6 or cosine > 0:
         axis = twice / (2 * sine)
     else:
         # Half a turn: each column of turn + 1 is along the axis.
