@@ -1,7 +1,8 @@
 """Profiles of the property tests: how many examples Hypothesis tries for each.
 
-``quick`` is the default. Choose another with ``run.py test --hypothesis-profile=ci`` (before a merge) or ``full`` (by
-hand, for hours). A test that needs more or fewer examples than the others says so with :func:`unit.examples.examples`.
+``quick`` is the default. Choose another with ``run.py test --hypothesis-profile=ci`` (before a merge, the same examples
+each time) or ``full`` (by hand, for hours). A test that needs more or fewer examples than the others says so with
+:func:`unit.examples.examples`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ EXAMPLES = {"quick": 10, "ci": 20, "full": 1000}
 for name, number in EXAMPLES.items():
     # No deadline: the tests read and write real files. The examples of a test share its folder on purpose.
     settings.register_profile(
-        name, max_examples=number, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        name,
+        max_examples=number,
+        deadline=None,
+        derandomize=name == "ci",
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
 settings.load_profile("quick")
 
