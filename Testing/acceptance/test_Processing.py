@@ -21,7 +21,7 @@ from RealTimeImagingLib.Link.WorkFolders import alive
 from RealTimeImagingLib.Model.Errors import MissingPackageError, SettingsError
 from RealTimeImagingLib.Recording import openRecording
 from unit.conftest import seriesFile, volume
-from unit.functions import functionFile
+from unit.functions import functionFile, otherPython
 
 from . import conftest
 from .conftest import untilStopped
@@ -406,8 +406,7 @@ def test_aFileOnADriveThatHangsDoesNotBlockTheWindow(logic, tmp_path, noErrors):
 
 @posix
 def test_anotherPythonRunsTheFunction(logic, tmp_path, noErrors):
-    other = tmp_path / "other-python"
-    other.symlink_to(sys.executable)
+    other = otherPython(tmp_path / "other")
     source = replay(logic, tmp_path)
     code = """
         def process(frame):

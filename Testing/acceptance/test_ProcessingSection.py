@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import slicerhost
 from RealTimeImagingLib import OpenIGTLinkSettings
 from RealTimeImagingLib.Processing import BuiltIn
-from unit.functions import functionFile
+from unit.functions import functionFile, otherPython
 from unit.openIGTLinkSource import freePort, image, sendAll
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -59,7 +58,7 @@ WHERE = """
     PARAMETERS = Factor
 
     def process(frame):
-        return Result(values={"other": float(sys.orig_argv[0].endswith("other-python"))})
+        return Result(values={"other": float(sys.orig_argv[0].endswith("other/bin/python"))})
 """
 
 
@@ -430,8 +429,7 @@ def test_aFunctionRunsInAnotherPython(slicer, module, logic, tmp_path, noErrors)
     """Of the field under More options, which also shows the function's parameters; it is remembered."""
     source = replay(logic, tmp_path, count=3)
     ui, panel = opened(module)
-    other = tmp_path / "other-python"
-    other.symlink_to(sys.executable)
+    other = otherPython(tmp_path / "other")
     ui.processingOptionsSection.collapsed = False
     ui.processingPythonPathLineEdit.currentPath = str(tmp_path / "no-python")
     assert panel._take(functionFile(tmp_path, WHERE, "where"))

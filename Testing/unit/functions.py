@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 import threading
 import time
+import venv
 
 import numpy as np
 from RealTimeImagingLib.Link.Messages import Counts, FrameHeader, FrameReport, PublishedReport, Receivers
@@ -26,6 +28,15 @@ def functionFile(folder, code, name="made"):
     path = folder / f"{name}.py"
     path.write_text(HEADER + textwrap.dedent(code), encoding="utf-8")
     return str(path)
+
+
+def otherPython(folder):
+    """The path of another Python on POSIX: a virtual environment with the packages of this one."""
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    shared = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "shared.pth").write_text("\n".join(shared), encoding="utf-8")
+    return folder / "bin" / "python"
 
 
 def frameOf(number, pixels=None, time=None, attributes=None):
