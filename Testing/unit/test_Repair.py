@@ -42,6 +42,16 @@ def test_a_recording_of_this_process_is_not_touched(tmp_path):
     assertHolds(recording.finish(), [frame(0), frame(1)])
 
 
+def test_a_lock_file_that_was_just_made_is_left_alone(tmp_path):
+    """Its process may not have locked it yet, and would record under another name."""
+    path = tmp_path / "Test-Scan.lock"
+    path.touch(0o600)
+    assert (repair(str(tmp_path)), path.exists()) == ([], True)
+    os.utime(path, (0, 0))  # its process died
+    (found,) = repair(str(tmp_path))
+    assert (found.event.code, found.recording, path.exists()) == ("recording-repaired", "Test-Scan", False)
+
+
 def test_two_repairs_at_once_finish_each_recording_once(tmp_path):
     for number in range(20):
         deadRecording(tmp_path, [frame(number)])
@@ -277,6 +287,7 @@ def test_a_damaged_manifest_without_lines_is_named(tmp_path):
 def test_damaged_messages_are_named_and_the_others_are_finished(tmp_path):
     deadRecording(tmp_path, [frame(0)])
     (tmp_path / "A.messages.lock").write_bytes(b"")
+    os.utime(tmp_path / "A.messages.lock", (0, 0))
     (tmp_path / "A.messages.jsonl").write_bytes(b"[" * 3000 + b"\n")
     codes = {one.recording: one.event.code for one in repair(str(tmp_path))}
     assert codes == {"A.messages": "recording-unrepaired", "Test-Scan": "recording-repaired"}

@@ -53,7 +53,7 @@ class Lock:
             return None
         token = secrets.token_hex(8)
         try:
-            # A repair may have mistaken the new file for that of a dead process, and removed it.
+            # When this process was halted since, a repair may have taken the file for a dead process's and removed it.
             if _locked(handle) is not False and os.path.samestat(os.fstat(handle), os.stat(path)):
                 writeAll(handle, _text(token))
                 return cls(path, handle, token)
@@ -70,11 +70,17 @@ class Lock:
     def takeOver(cls, path: str) -> Lock | None:
         """Hold the file of a dead process; None while that process lives, or without a file.
 
+        A file that was just made counts as a living process's as long as it is empty.
+
         :raises OSError: the file cannot be opened.
         """
         try:
             handle = os.open(path, _FLAGS)
         except FileNotFoundError:
+            return None
+        made = os.fstat(handle)
+        if not made.st_size and _isYoung(made):
+            os.close(handle)
             return None
         locked, lock = _locked(handle), cls(path, handle)
         # Another repair may have finished and removed the file since it was opened.
@@ -144,8 +150,7 @@ def isHeld(path: str) -> bool:
     except OSError:
         return True
     try:
-        # To test the lock of a file that is being made could keep its process from holding it.
-        if time.time() - os.fstat(handle).st_mtime < _YOUNG:
+        if _isYoung(os.fstat(handle)):
             return True
         locked = _locked(handle, shared=True)
         return _mayLive(handle) if locked is None else not locked or _holderLives(path, handle)
@@ -164,6 +169,11 @@ def isLock(path: str) -> bool:
     except ValueError:
         return text.startswith(b'{"pid": ')
     return isinstance(holder, dict) and {"pid", "host"} <= holder.keys()
+
+
+def _isYoung(file: os.stat_result) -> bool:
+    """Whether a process may have made the file and not locked it yet: even a test of the lock would keep it from it."""
+    return abs(time.time() - file.st_mtime) < _YOUNG
 
 
 def _text(token: str, holder: str = "") -> bytes:
