@@ -128,6 +128,8 @@ OUTSIDE_SCANNER = textwrap.dedent("""
             sent[-1]["seed"] = lastSeed
         elif job == "whole":
             lastSeed = n
+        if n % 40 == 39:
+            sys.stdin.readline()  # go on
         time.sleep(0.002)
     for thread in threads:
         thread.join()
@@ -144,8 +146,12 @@ def test_fiveHundredFilesOfAnOutsideScanner(logic, incoming, tmp_path, noErrors)
     untilRunning(handle)
     (tmp_path / "scanner.py").write_text(OUTSIDE_SCANNER)
     log = tmp_path / "log.json"
-    scanner = subprocess.Popen([sys.executable, str(tmp_path / "scanner.py"), str(incoming), str(log)])
-    until(lambda: scanner.poll() is not None, 60)
+    command = [sys.executable, str(tmp_path / "scanner.py"), str(incoming), str(log)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0) as scanner:
+        for number in range(12):
+            until(lambda number=number: len(shown) > number, 30)
+            scanner.stdin.write(b"\n")
+        until(lambda: scanner.poll() is not None, 60)
     before = snapshot(incoming)
     sent = json.loads(log.read_text())
     good = {entry["file"]: entry["seed"] for entry in sent if entry["job"] in ("whole", "slow", "duplicate")}
