@@ -199,7 +199,7 @@ def programThatHangs(world, call, place, hang):
     """Return the acquisition program: while a file is there, a call of the system waits at paths from ``place`` on."""
     path = world.root / "program.py"
     path.write_text(f"""
-import os, sys, time
+import os, shutil, sys, time
 sys.path[0] = {str(PROGRAM.parents[2])!r}
 call = {call}
 def waits(path, *values, **named):
@@ -272,10 +272,35 @@ def recordingFolderHangsInMidStream(world):
     hang, folder = world.root / "hangs", world.root / "recordings"
     waiting(world, program=programThatHangs(world, "os.open", folder / "Run", hang))
     world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
+    world.until(lambda: world.acquisition.of("storage"))
     hang.touch()
     arrive(world.folder / "a.nii", niftiFile(1))
     yield Says(f"Access to {folder} takes more than 3 s. A file is large, or the drive or network share does not")
     hang.unlink()
+
+
+def recordingFolderHangsWithoutAnImage(world, call, recording):
+    hang, folder = world.root / "hangs", world.root / "recordings"
+    waiting(world, program=programThatHangs(world, call, folder, hang))
+    if not recording:
+        hang.touch()
+    world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
+    if recording:
+        world.until(lambda: world.acquisition.of("storage"))
+        hang.touch()
+    yield Says(f"Access to {folder} takes more than 3 s. A file is large, or the drive or network share does not")
+    hang.unlink()
+    arrive(world.folder / "a.nii", niftiFile(1))
+
+
+@fault
+def newRecordingFolderHangs(world):
+    yield from recordingFolderHangsWithoutAnImage(world, "os.mkdir", recording=False)
+
+
+@fault
+def freeSpaceHangs(world):
+    yield from recordingFolderHangsWithoutAnImage(world, "shutil.disk_usage", recording=True)
 
 
 @fault

@@ -12,6 +12,7 @@ from RealTimeImagingLib.Recording import openMessages, openRecording
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Source import Values
 from RealTimeImagingLib.Worker.Frames import FrameSender
+from RealTimeImagingLib.Worker.HangWatch import HangWatch
 from RealTimeImagingLib.Worker.WorkerRecording import WorkerRecording
 from unit.recordings import START, deviceMessage, frame
 
@@ -25,7 +26,8 @@ class Stored:
         self._ring, self._lines = RingWriter([str(folder)], "ring"), LineWriter(self._descriptor)
         self.checkpoint = Checkpoint(str(folder))
         self._commands = Receivers()
-        self.store = WorkerRecording(self.checkpoint, FrameSender(self._ring, self._lines), Counts, self._commands)
+        sender, watch = FrameSender(self._ring, self._lines), HangWatch(print)
+        self.store = WorkerRecording(self.checkpoint, sender, Counts, self._commands, watch)
         self.folder = folder / "recordings"
 
     def obey(self, command, **values):

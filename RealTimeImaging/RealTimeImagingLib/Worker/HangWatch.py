@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..Model.Text import Text, textsOf
 
@@ -37,16 +38,21 @@ class HangWatch:
         """End the thread."""
         self._ended.set()
 
-    def begin(self, place: str) -> None:
-        """Note the beginning of a call.
+    @contextlib.contextmanager
+    def during(self, place: str) -> Iterator[None]:
+        """Watch a call. After a call inside it, the time of the outer one begins anew.
 
         :param place: the folder or file that the call accesses; empty for a call that is not watched.
         """
-        self._call = (time.monotonic(), place) if place else None
+        outer = self._call[1] if self._call else ""
+        self._begin(place)
+        try:
+            yield
+        finally:
+            self._begin(outer)
 
-    def end(self) -> None:
-        """Note the end of a call."""
-        self._call = None
+    def _begin(self, place: str) -> None:
+        self._call = (time.monotonic(), place) if place else None
 
     def _run(self) -> None:
         told = None

@@ -90,14 +90,14 @@ class Worker:
     ) -> None:
         self._open, self._checkpoint, self._sender = open_, checkpoint, sender
         self._receivers = Receivers()
-        self._recording = WorkerRecording(checkpoint, sender, self._counts, self._receivers)
+        self._place, self._hangWatch, self._hung = place, HangWatch(self._reportHang), False
+        self._recording = WorkerRecording(checkpoint, sender, self._counts, self._receivers, self._hangWatch)
         self._broadcast = Broadcast(sender, self._counts, self._receivers)
         self._publisher = Publisher(list(folders), ringName, sender, self._receivers)
         self._source: Source | None = None
         self._startup = commands
         self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
-        self._place, self._hangWatch, self._hung = place, HangWatch(self._reportHang), False
         self._reportedStatus: tuple[str, Remedy | None] = ("", None)
         self._reportedRejected = 0
         self._reportedDetails: dict[str, object] = {}
@@ -120,12 +120,12 @@ class Worker:
 
     def run(self) -> None:
         """Read, number and pass on until a stop."""
-        for command in self._startup:
-            self._execute(command)
-        source = self._source = self._open()
-        self._sender.report(Ready(counts=self._allCounts()))
-        self._sender.flush(END_TIME)
         with self._hangWatch:
+            for command in self._startup:
+                self._execute(command)
+            source = self._source = self._open()
+            self._sender.report(Ready(counts=self._allCounts()))
+            self._sender.flush(END_TIME)
             while not self._stopping.is_set():
                 self._turn(source)
         if isinstance(source, Buffered):
@@ -164,9 +164,8 @@ class Worker:
     def _watched(self, items: Iterator[Item]) -> Iterator[Item]:
         """Yield the items of the source, which may hang before each."""
         while True:
-            self._hangWatch.begin(self._place)
-            item = next(items, None)
-            self._hangWatch.end()
+            with self._hangWatch.during(self._place):
+                item = next(items, None)
             if item is None:
                 return
             yield item
@@ -219,9 +218,7 @@ class Worker:
             arrival.timeOffset,
         )
         # Store before counting: a death in between stores the frame twice, with the same number, and never loses it.
-        self._hangWatch.begin(self._recording.folder)
         stored = self._recording.append(frame)
-        self._hangWatch.end()
         if stored:
             stages["stored"] = time.time()
         self._checkpoint.accept(arrival.stream, stored)

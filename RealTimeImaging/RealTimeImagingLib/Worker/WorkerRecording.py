@@ -28,6 +28,7 @@ from ..Recording.ValuesFile import ValuesFile
 from ..Sources.Checkpoint import Checkpoint
 from ..Sources.Source import Values
 from .Frames import FrameSender
+from .HangWatch import HangWatch
 
 MOST_OPEN = 32
 """Most streams with open files, two each: the system may limit a process to 256 open files."""
@@ -290,12 +291,18 @@ class WorkerRecording:
     :param sender: takes events and reports.
     :param counts: returns the cumulative counts that go with each event.
     :param commands: delivers the commands.
+    :param watch: watches every access to the folder of the recording, whose drive may hang.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, sender: FrameSender, counts: Callable[[], Counts], commands: Receivers
+        self,
+        checkpoint: Checkpoint,
+        sender: FrameSender,
+        counts: Callable[[], Counts],
+        commands: Receivers,
+        watch: HangWatch,
     ) -> None:
-        self._checkpoint, self._sender, self._counts = checkpoint, sender, counts
+        self._checkpoint, self._sender, self._counts, self._watch = checkpoint, sender, counts, watch
         self._recorders: StreamRecorders | None = None
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         """Events that the recording has not taken yet."""
@@ -335,19 +342,22 @@ class WorkerRecording:
             if self._keptMessages:
                 self._keptMessages.forget(frame.receiveTime)
             return None
-        return self._count(self._recorders.append(frame), frame.pixels.nbytes)
+        with self._watch.during(self.folder):
+            return self._count(self._recorders.append(frame), frame.pixels.nbytes)
 
     def appendMessage(self, message: DeviceMessage) -> None:
         """Store a device message while recording; events report errors of the file system."""
         if self._recorders:
-            self._recorders.appendMessage(message)
+            with self._watch.during(self.folder):
+                self._recorders.appendMessage(message)
         elif self._keptMessages:
             self._keptMessages.add(message)
 
     def appendValues(self, values: Values) -> None:
         """Store the values of a frame while recording; events report errors of the file system."""
         if self._recorders:
-            self._recorders.appendValues(values)
+            with self._watch.during(self.folder):
+                self._recorders.appendValues(values)
             files = [*self._earlier["values"], *self._recorders.valuesFiles]
             if files != self._checkpoint.recording["values"]:
                 # At once: a process that dies reports them no more.
@@ -365,7 +375,9 @@ class WorkerRecording:
         self._reportDue = now + REPORT_PERIOD
         status: dict[str, Any] = {"kept": self._keptStatus}
         if self._recorders:
-            status |= {"free": self._recorders.room(), "stored": self._stored(), "writing": self._writing}
+            with self._watch.during(self.folder):
+                free = self._recorders.room()
+            status |= {"free": free, "stored": self._stored(), "writing": self._writing}
         self._sender.report(StorageReport(status, self._counts()))
 
     def stop(self) -> None:
@@ -375,7 +387,8 @@ class WorkerRecording:
             return
         self._reportDue = 0.0
         self._takeEvents()
-        paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
+        with self._watch.during(self.folder):
+            paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
         self._reportEvents(recorders)
         stored, self._recorders, self._writing = self._stored(), None, None
         storage = {"kept": self._keptStatus}
@@ -397,11 +410,12 @@ class WorkerRecording:
         self._takeEvents()
         self._earlier = dict(before)
         self._checkpoint.keepRecording(before)
-        self._recorders = StreamRecorders(command.folder, command.name, command.attributes)
-        self._before = (recorded, failed)
-        self._bytes, self.progressed, self._reportDue = before["bytes"], time.monotonic(), 0.0
-        if command.kept:
-            self._storeKept(self._recorders)
+        with self._watch.during(command.folder):
+            self._recorders = StreamRecorders(command.folder, command.name, command.attributes)
+            self._before = (recorded, failed)
+            self._bytes, self.progressed, self._reportDue = before["bytes"], time.monotonic(), 0.0
+            if command.kept:
+                self._storeKept(self._recorders)
         self.report()
 
     def _storeKept(self, recorders: StreamRecorders) -> None:
