@@ -30,8 +30,10 @@ _ = textsOf(__file__)
 
 GROWTH = 0.25
 """Seconds between two frames of an incomplete volume."""
-LISTENING = 0.25
-"""Seconds for a last look before a sender counts as silent: this process may have been halted, and the slices wait."""
+LONGEST_TURN = 0.25
+"""Most seconds of silence that one call of read() counts: while this process is halted, senders wait for answers."""
+LEAST_TURNS = 8
+"""Calls of read() without a slice before a sender counts as silent."""
 HELD = 1 << 30
 """Bytes of slices kept in memory; further slices are read from their files again."""
 STARTED = "dicomStarted"
@@ -73,6 +75,8 @@ class DICOMSource:
         self._files = Files(settings.folder)
         self._scp = StorageSCP(settings, self._files)
         self._assembly = Assembly(settings.completeAfter)
+        self._longestTurn = min(LONGEST_TURN, settings.completeAfter / LEAST_TURNS)
+        self._turnBegan, self._listenedBefore = clock(), 0.0
         self._streams = SeriesNames(checkpoint, settings.stream)
         self._stored = self._duplicates = self._held = 0
         self._uneven: set[str] = set()
@@ -122,11 +126,17 @@ class DICOMSource:
         stream = self._streams.of(volume.slices[0].instance.header)
         return _("{stream}: {slices}").format(stream=stream, slices=_slices(volume))
 
+    @property
+    def _listened(self) -> float:
+        """Seconds in which this process listened, without the time in which it was halted."""
+        return self._listenedBefore + min(self._clock() - self._turnBegan, self._longestTurn)
+
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Yield images and events since the last call; block at most ``seconds``."""
-        now, due = self._clock(), self._assembly.due
+        now, listened = self._clock(), self._listened
+        self._turnBegan, self._listenedBefore = now, listened
         turn = now + TURN
-        waits = [seconds, due - now if due > now else LISTENING]
+        waits = [seconds, self._longestTurn if self._assembly.open else seconds, self._assembly.due - listened]
         if self._settings.growing and any(one.shown < len(one.slices) for one in self._assembly.open):
             waits.append(self._growthDue - now)
         if now >= self._folderDue:
@@ -136,7 +146,7 @@ class DICOMSource:
             if self._clock() > turn:
                 break
         else:
-            for closed in self._assembly.silent(now):
+            for closed in self._assembly.silent(listened):
                 yield from self._show(closed)
         yield from self._repetitions.due()
         now = self._clock()
@@ -221,7 +231,7 @@ class DICOMSource:
             self._checkpoint.refuse()
             yield from self._report(item.event)
         elif isinstance(item, Released):
-            for closed in self._assembly.released(item.association, self._clock()):
+            for closed in self._assembly.released(item.association, self._listened):
                 yield from self._show(closed)
         else:
             self._problem = "", None
@@ -288,7 +298,7 @@ class DICOMSource:
             slice_.pixels = None
         else:
             self._held += size
-        for closed in self._assembly.add(slice_, self._clock()):
+        for closed in self._assembly.add(slice_, self._listened):
             yield from self._show(closed)
 
     def _show(self, closed: Closed) -> Iterator[Arrival | Event]:
