@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .Agreement import sentence
 from .Rows import OURS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,8 @@ is the time beside the floor's time: 2 takes twice as long. A goal is what this 
 fails because a computer is slow: checks are of counts and pixels. Peers that are not installed are left out and named.
 
 The host of the tests stands for Slicer's window: real MRML and VTK, Qt, no drawing card. The load is the number of
-busy processes before the measurement: what else ran slows all ways of a row.
+busy processes before the measurement: what else ran slows all ways of a row. `--compare S.json` says whether another
+run agrees about who is ahead.
 """
 
 
@@ -74,6 +76,8 @@ def table(report: dict[str, Any]) -> str:
 def page(report: dict[str, Any]) -> str:
     """Return the whole of docs/benchmarks.md."""
     parts = [HEAD, _machine(report["machine"])]
+    if "repeated" in report:
+        parts.append(f"{sentence(report['repeated'])}\n")
     for name, found in report["benchmarks"].items():
         when = f"Measured {found['measured']} UTC" + (f", load {found['load']:g}" if found["load"] is not None else "")
         lines = [f"## {found['title']}", "", f"`python3 run.py bench {name}`. {found['about']} {when}.", ""]

@@ -1,4 +1,4 @@
-"""python3 run.py bench [NAME ...] [--report R.json] [--plot DIR] [--docs]: measure, and show the figures.
+"""python3 run.py bench [NAME ...] [--report R.json] [--compare S.json] [--plot DIR] [--docs]: measure, show figures.
 
 Each figure is measured in turn with its floor, the least that the computer needs for the same, and with other programs
 that do the same. Times are compared, never limited: a benchmark fails only when images are lost or differ.
@@ -43,11 +43,12 @@ BENCHMARKS = (
 
 
 def main() -> int:
-    """Run the benchmarks; return 1 when images were lost or differ."""
+    """Run the benchmarks; return 1 when images were lost or differ, or when two runs contradict each other."""
     parser = argparse.ArgumentParser(prog="run.py bench", description=__doc__)
     names = [name.lower() for name in BENCHMARKS]
     parser.add_argument("name", nargs="*", metavar="NAME", help=f"all, or some of: {', '.join(names)}, none")
     parser.add_argument("--report", help="write the figures to this JSON file; figures of other benchmarks there stay")
+    parser.add_argument("--compare", metavar="REPORT", help="say whether the report of another run agrees")
     parser.add_argument("--plot", metavar="DIR", help="draw the figures of the report into this folder")
     parser.add_argument("--docs", action="store_true", help="write the report into docs/benchmarks.md and README.md")
     options = parser.parse_args()
@@ -61,6 +62,14 @@ def main() -> int:
         report["benchmarks"][name.lower()] = found
         failed += [f"{name}: {check}" for check, kept in found["checks"].items() if not kept]
         _show(name, found)
+        if options.report:
+            _write(options.report, report)
+    if options.compare:
+        from . import Agreement
+
+        found = report["repeated"] = Agreement.agreement(report, _read(options.compare))
+        print(Agreement.sentence(found))
+        failed += found["contradictions"]
         if options.report:
             _write(options.report, report)
     if options.plot or options.docs:
@@ -105,7 +114,7 @@ def _read(path: str | None) -> dict[str, Any]:
         if former["machine"]["processor"] != report["machine"]["processor"]:
             print(f"{path} is the report of another computer: its figures are dropped.")
             return report
-        report["benchmarks"] = former["benchmarks"]
+        report |= {key: former[key] for key in ("benchmarks", "repeated") if key in former}
     return report
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from benchmarks import Pages
 from benchmarks.__main__ import BENCHMARKS
+from benchmarks.Agreement import agreement, sentence
 from benchmarks.Rows import OURS, Row, interleaved, missing
 
 
@@ -39,6 +40,45 @@ def test_ways_are_measured_in_turn_every_other_round_backwards():
     samples = interleaved(ways, 2)
     assert "".join(order) == "abc" + "cba" + "abc"
     assert samples == {"a": [6.0, 7.0], "b": [5.0, 8.0], "c": [4.0, 9.0]}
+
+
+def runOf(unit, ours, **peers):
+    row = Row("x", unit, {"floor": [0.1, 0.1], OURS: ours, **peers}).toJSON()
+    return {"benchmarks": {"x": {"title": "X", "rows": [row]}}}
+
+
+@pytest.mark.parametrize(
+    ("unit", "ours", "peer", "standing"),
+    [
+        ("ms", [1.0, 1.1], [1.3, 1.4], "ahead"),
+        ("ms", [1.3, 1.4], [1.0, 1.1], "behind"),
+        ("MB/s", [1.3, 1.4], [1.0, 1.1], "ahead"),
+        ("MB/s", [1.0, 1.1], [1.3, 1.4], "behind"),
+        ("ms", [1.0, 1.01], [1.05, 1.06], "level"),  # within 10 %
+        ("ms", [1.0, 2.0], [1.4, 2.4], "level"),  # the middle halves overlap
+    ],
+)
+def test_a_run_says_who_is_ahead(unit, ours, peer, standing):
+    run = runOf(unit, ours, peer=peer)
+    found = agreement(run, run)
+    assert {key: count for key, count in found.items() if count} == {standing: 1}
+
+
+def test_two_runs_contradict_each_other():
+    first, second = (runOf("ms", [1.0], fast=[one], slow=[3.0], once=[2.0], new=[0.1]) for one in (0.5, 2.0))
+    del second["benchmarks"]["x"]["rows"][0]["ways"]["new"]
+    second["benchmarks"]["x"]["rows"][0]["ways"]["once"]["median"] = 1.0
+    found = agreement(first, second)
+    assert found == {
+        "ahead": 2,
+        "behind": 1,
+        "level": 0,
+        "changed": 1,
+        "contradictions": ["X: x: behind fast in one run, ahead in the other"],
+    }
+    assert sentence(found).startswith(
+        "Two complete runs, 3 comparisons with peers: ahead in 2, behind in 1, level in 0"
+    )
 
 
 def test_a_missing_peer_is_named():
