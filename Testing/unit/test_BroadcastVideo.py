@@ -12,7 +12,7 @@ from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Receiver, VideoMessage
 from RealTimeImagingLib.Sources.OpenIGTLink import BroadcastSettings
-from RealTimeImagingLib.Worker.Broadcaster import BURST, Packet, Subscriber
+from RealTimeImagingLib.Worker.Broadcaster import BURST, Client, Packet
 from unit import broadcast, videos
 from unit.conftest import until
 from unit.videos import COLUMNS, ROWS, picture
@@ -144,7 +144,7 @@ class _Connection:
 
 
 def test_a_slow_program_gets_no_frame_that_it_cannot_decode():
-    slow = Subscriber(_Connection(), 0.0)
+    slow = Client(_Connection(), 0.0)
     sent = packets(BURST + 20)
     assert slow.requestsKeyFrame(sent[0].key, 0.0)
     for packet in sent:
@@ -163,7 +163,7 @@ def test_a_slow_program_gets_no_frame_that_it_cannot_decode():
 
 
 def test_a_slow_program_keeps_the_newest_key_frame():
-    slow = Subscriber(_Connection(), 0.0)
+    slow = Client(_Connection(), 0.0)
     sent = packets(BURST + 1, BURST)
     for packet in sent:
         slow.offer(packet)

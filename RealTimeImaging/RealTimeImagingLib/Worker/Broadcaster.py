@@ -1,4 +1,4 @@
-"""Send frames over OpenIGTLink to all subscribers, in a thread of its own."""
+"""Send frames over OpenIGTLink to all clients, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ from .VideoStreams import VideoStreams
 _ = textsOf(__file__)
 
 BURST, BURST_BYTES = 30, 64 << 20
-"""Messages of a stream, and bytes of all streams, that may wait for a subscriber that keeps up."""
+"""Messages of a stream, and bytes of all streams, that may wait for a client that keeps up."""
 RECOVERY = 1.0
-"""Seconds without a waiting message after which a slow subscriber counts as one that keeps up."""
+"""Seconds without a waiting message after which a slow client counts as one that keeps up."""
 STALLED = 30.0
-"""Seconds after which a subscriber that reads nothing is disconnected."""
+"""Seconds after which a client that reads nothing is disconnected."""
 KEY_PERIOD = 1.0
-"""Least seconds between two key frames that a slow subscriber causes."""
+"""Least seconds between two key frames that a slow client causes."""
 SPARE = 4
 """Unused pieces of memory that are kept."""
 
@@ -60,7 +60,7 @@ Key = tuple[str, str]
 
 
 class Packet:
-    """A message for any number of subscribers, packed when the first subscriber takes it.
+    """A message for any number of clients, packed when the first client takes it.
 
     :param message: message to send; the pixels of an image are not copied.
     :param nbytes: approximate memory of the message.
@@ -110,8 +110,8 @@ class PixelMemory:
         self._lent.clear()
 
 
-class Subscriber:
-    """A connected subscriber, its waiting messages and its counts.
+class Client:
+    """A connected client, its waiting messages and its counts.
 
     :param peer: the connection.
     :param now: monotonic seconds.
@@ -159,7 +159,7 @@ class Subscriber:
     def requestsKeyFrame(self, key: Key, now: float) -> bool:
         """Return whether it can follow a video from a key frame on, because nothing waits for it any more.
 
-        Key frames are large, so a slow subscriber requests one every KEY_PERIOD at most.
+        Key frames are large, so a slow client requests one every KEY_PERIOD at most.
         """
         ready = key not in self._follows and not self._waiting and not self._backlog
         if not ready or now - self._requested.get(key, -math.inf) < KEY_PERIOD:
@@ -182,7 +182,7 @@ class Subscriber:
             self._sending = None
 
     def leave(self, now: float) -> None:
-        """Count all waiting messages as lost: the subscriber has disconnected."""
+        """Count all waiting messages as lost: the client has disconnected."""
         self._note(now)
         self.refuse()
         self._lose(list(self._waiting))
@@ -218,21 +218,21 @@ class Subscriber:
 
 
 CHECK_PERIOD = 1.0
-"""Seconds between two checks for subscribers that read nothing."""
+"""Seconds between two checks for clients that read nothing."""
 LAST_WORDS = 0.5
 """Seconds at the end to send the waiting messages."""
 QUESTION_SIZE = 1 << 16
-"""Largest message from a subscriber that is read, in bytes."""
+"""Largest message from a client that is read, in bytes."""
 MOST_NAMES = 1000
 
 log = logging.getLogger(__name__)
 
 
 class Broadcaster:
-    """Listener that sends frames and transforms to all connected subscribers.
+    """Listener that sends frames and transforms to all connected clients.
 
-    ``send`` copies a frame's pixels only while a subscriber is connected, and never waits. Everything else happens in
-    the thread. Messages from subscribers are ignored, except GET_STATUS and GET_CAPABIL.
+    ``send`` copies a frame's pixels only while a client is connected, and never waits. Everything else happens in
+    the thread. Messages from clients are ignored, except GET_STATUS and GET_CAPABIL.
 
     :param settings: address, port and allowed computers.
     :param report: called with each event, from any thread.
@@ -242,9 +242,9 @@ class Broadcaster:
         self.settings, self._report = settings, report
         self._listener = Listener(settings.host, settings.port, settings.allowed, _("{peers} can see the images."))
         self._peers = Peers(self._listener, _receiver, unread=STALLED + 2 * CHECK_PERIOD)
-        self._subscribers: dict[str, Subscriber] = {}
+        self._clients: dict[str, Client] = {}
         self._served = self._sent = self._lost = 0
-        """Counts of the subscribers that have disconnected."""
+        """Counts of the clients that have disconnected."""
         self._memories = PixelMemory()
         self._videos = VideoStreams(settings) if settings.codec else None
         self._names: dict[str, str] = {}
@@ -256,7 +256,7 @@ class Broadcaster:
 
     def send(self, frame: Frame) -> None:
         """Send a frame; call it from one thread only."""
-        if not self._subscribers:
+        if not self._clients:
             self._memories.clear()
             return
         if self._videos and self._sendVideo(self._videos, frame):
@@ -265,8 +265,8 @@ class Broadcaster:
             memory = self._memories.take(frame.pixels.nbytes)
         except MemoryError:
             with self._lock:
-                for subscriber in self._subscribers.values():
-                    subscriber.lost += 1
+                for client in self._clients.values():
+                    client.lost += 1
             return
         pixels = memory.view(frame.pixels.dtype).reshape(frame.pixels.shape)
         np.copyto(pixels, frame.pixels)
@@ -292,8 +292,8 @@ class Broadcaster:
         dropped = videos.put(frame, name)
         if dropped:
             with self._lock:
-                for subscriber in self._subscribers.values():
-                    subscriber.lost += dropped
+                for client in self._clients.values():
+                    client.lost += dropped
         self._peers.wake()
         return True
 
@@ -302,7 +302,7 @@ class Broadcaster:
 
         Version 1 of the header has no room for the status of a tool: the pose of a tool that is not seen is not sent.
         """
-        if self._subscribers and message.kind == "transform" and not (message.lost and self.settings.version == 1):
+        if self._clients and message.kind == "transform" and not (message.lost and self.settings.version == 1):
             matrix = np.array(message.values["matrix"], np.float64)
             name = self._nameOf(message.device)
             transform = TransformMessage(matrix, device_name=name, timestamp=message.time)
@@ -313,18 +313,18 @@ class Broadcaster:
             self._offer(Packet(transform))
 
     def status(self) -> dict[str, Any]:
-        """Return ``host``, ``port``, ``listening``, ``sent`` and ``lost`` (messages of all subscribers), ``served``
-        (subscribers that have disconnected), and ``clients``: ``name``, ``sent``, ``lost``, ``ignored`` of each."""
+        """Return ``host``, ``port``, ``listening``, ``sent`` and ``lost`` (messages of all clients), ``served``
+        (clients that have disconnected), and ``clients``: ``name``, ``sent``, ``lost``, ``ignored`` of each."""
         with self._lock:
-            subscribers = list(self._subscribers.values())
+            clients = list(self._clients.values())
             return {
                 "host": self.settings.host,
                 "port": self._listener.port,
                 "listening": self._listener.socket is not None,
-                "sent": self._sent + sum(one.sent for one in subscribers),
-                "lost": self._lost + sum(one.lost for one in subscribers),
+                "sent": self._sent + sum(one.sent for one in clients),
+                "lost": self._lost + sum(one.lost for one in clients),
                 "served": self._served,
-                "clients": [one.toJSON() for one in subscribers],
+                "clients": [one.toJSON() for one in clients],
             }
 
     def end(self) -> None:
@@ -351,7 +351,7 @@ class Broadcaster:
             if self._videos:
                 self._encode(self._videos)
             end = time.monotonic() + LAST_WORDS
-            while time.monotonic() < end and not all(subscriber.idle for subscriber in self._subscribers.values()):
+            while time.monotonic() < end and not all(client.idle for client in self._clients.values()):
                 self._turn(LAST_WORDS / 10)
         except Exception as error:  # the boundary of this thread: the source and the recording must go on
             log.exception("Rebroadcast failed")
@@ -359,7 +359,7 @@ class Broadcaster:
             text = text.format(error=unexpected(error))
             self._report(Event("broadcast-failed", text, "error"))
         finally:
-            for name in list(self._subscribers):
+            for name in list(self._clients):
                 self._leave(name)
             self._peers.close()
 
@@ -368,39 +368,39 @@ class Broadcaster:
             if isinstance(item, Event):
                 self._report(self._note(item))
             else:
-                self._answer(self._subscribers[item[0].name], item[1])
+                self._answer(self._clients[item[0].name], item[1])
         if self._videos:
             self._encode(self._videos)
-        # Only this thread adds and removes subscribers.
-        for subscriber in self._subscribers.values():
-            self._send(subscriber)
+        # Only this thread adds and removes clients.
+        for client in self._clients.values():
+            self._send(client)
 
     def _encode(self, videos: VideoStreams) -> None:
         for frame, name in videos.waiting():
             key = VideoMessage.TYPE, name
             with self._lock:
                 now = time.monotonic()
-                wanted = any(one.requestsKeyFrame(key, now) for one in self._subscribers.values())
+                wanted = any(one.requestsKeyFrame(key, now) for one in self._clients.values())
             try:
                 message = videos.encode(frame, name, wanted)
             except (NotAnImageError, MissingPackageError) as error:
                 with self._lock:
-                    for subscriber in self._subscribers.values():
-                        subscriber.lost += 1
+                    for client in self._clients.values():
+                        client.lost += 1
                 self._reportUnsent(str(error), frame.stream)
                 continue
             self._addFullName(message, frame.stream)
             self._offer(Packet(message, len(message.data)))
-            for subscriber in self._subscribers.values():
-                self._send(subscriber)
+            for client in self._clients.values():
+                self._send(client)
 
-    def _send(self, subscriber: Subscriber) -> None:
-        while packet := self._take(subscriber):
+    def _send(self, client: Client) -> None:
+        while packet := self._take(client):
             try:
-                self._peers.send(packet.buffers(self.settings.version), [subscriber.peer])
+                self._peers.send(packet.buffers(self.settings.version), [client.peer])
             except WireError as error:
                 with self._lock:
-                    subscriber.refuse()
+                    client.refuse()
                 self._reportUnsent(str(error), packet.key[1])
 
     def _reportUnsent(self, text: str, name: str) -> None:
@@ -408,9 +408,9 @@ class Broadcaster:
             self._unsent.add(text)
             self._report(Event("not-sent", text, "warning", name))
 
-    def _take(self, subscriber: Subscriber) -> Packet | None:
+    def _take(self, client: Client) -> Packet | None:
         with self._lock:
-            return subscriber.take(time.monotonic())
+            return client.take(time.monotonic())
 
     def _note(self, event: Event) -> Event:
         # Remedies are settings of the source, which has another port.
@@ -422,41 +422,41 @@ class Broadcaster:
         if event.code == "connected":
             peer = next(one for one in self._peers.connected if one.name == event.subject)
             with self._lock:
-                self._subscribers[peer.name] = Subscriber(peer, time.monotonic())
-        elif event.code == "disconnected" and event.subject in self._subscribers:
-            subscriber = self._leave(event.subject)
-            sent = _("{messages} sent, {lost} dropped.") if subscriber.lost else _("{messages} sent.")
-            messages = counted(subscriber.sent, _("message"), _("messages"))
-            text = joined(event.text, sent.format(messages=messages, lost=subscriber.lost))
-            return replace(event, text=text, level="warning" if subscriber.lost else "info")
+                self._clients[peer.name] = Client(peer, time.monotonic())
+        elif event.code == "disconnected" and event.subject in self._clients:
+            client = self._leave(event.subject)
+            sent = _("{messages} sent, {lost} dropped.") if client.lost else _("{messages} sent.")
+            messages = counted(client.sent, _("message"), _("messages"))
+            text = joined(event.text, sent.format(messages=messages, lost=client.lost))
+            return replace(event, text=text, level="warning" if client.lost else "info")
         return event
 
-    def _leave(self, name: str) -> Subscriber:
+    def _leave(self, name: str) -> Client:
         with self._lock:
-            subscriber = self._subscribers.pop(name)
-            subscriber.leave(time.monotonic())
-            self._served, self._sent = self._served + 1, self._sent + subscriber.sent
-            self._lost += subscriber.lost
-        return subscriber
+            client = self._clients.pop(name)
+            client.leave(time.monotonic())
+            self._served, self._sent = self._served + 1, self._sent + client.sent
+            self._lost += client.lost
+        return client
 
-    def _answer(self, subscriber: Subscriber, item: Message | Problem) -> None:
+    def _answer(self, client: Client, item: Message | Problem) -> None:
         answer: Message
         if isinstance(item, QueryMessage) and item.message_type == "GET_STATUS":
             answer = StatusMessage(device_name=item.device_name)
         elif isinstance(item, QueryMessage) and item.message_type.startswith("GET_CAPABIL"):
             answer = CapabilityMessage(knownTypes(), device_name=item.device_name)
         else:
-            subscriber.ignored += 1
+            client.ignored += 1
             return
         with self._lock:
-            subscriber.offer(Packet(answer, counted=False))
+            client.offer(Packet(answer, counted=False))
 
     # ---- messages
 
     def _offer(self, packet: Packet) -> None:
         with self._lock:
-            for subscriber in self._subscribers.values():
-                subscriber.offer(packet)
+            for client in self._clients.values():
+                client.offer(packet)
         self._peers.wake()
 
     def _addFullName(self, message: Message, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What waits for one who listens: nothing is lost in a burst, the newest only for one who is too slow, all counted."""
+"""Messages that wait for one client: none is lost in a burst; a slow client gets the newest; all are counted."""
 
 import gc
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, StringMessage
-from RealTimeImagingLib.Worker.Broadcaster import BURST, RECOVERY, STALLED, Packet, PixelMemory, Subscriber
+from RealTimeImagingLib.Worker.Broadcaster import BURST, RECOVERY, STALLED, Client, Packet, PixelMemory
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def packet(device="Live", nbytes=100):
 
 
 def test_a_burst_is_sent_whole_and_in_order(peer):
-    client = Subscriber(peer, 0.0)
+    client = Client(peer, 0.0)
     packets = [packet() for _ in range(BURST)]
     for one in packets:
         client.offer(one)
@@ -30,7 +30,7 @@ def test_a_burst_is_sent_whole_and_in_order(peer):
 
 
 def test_one_who_is_too_slow_gets_the_newest_of_each_stream(peer):
-    client = Subscriber(peer, 0.0)
+    client = Client(peer, 0.0)
     peer.backlog = 10
     packets = [packet(device) for _ in range(BURST + 1) for device in ("A", "B")]
     for one in packets:
@@ -44,7 +44,7 @@ def test_one_who_is_too_slow_gets_the_newest_of_each_stream(peer):
 
 
 def test_many_bytes_are_too_much_and_one_large_image_is_not(peer):
-    client = Subscriber(peer, 0.0)
+    client = Client(peer, 0.0)
     peer.backlog = 10
     large = [packet(nbytes=200 << 20) for _ in range(3)]
     for one in large:
@@ -55,7 +55,7 @@ def test_many_bytes_are_too_much_and_one_large_image_is_not(peer):
 
 
 def test_one_who_fell_behind_keeps_up_again_after_a_while(peer):
-    client = Subscriber(peer, 0.0)
+    client = Client(peer, 0.0)
     peer.backlog = 10
     for _ in range(BURST + 1):
         client.offer(packet())
@@ -71,7 +71,7 @@ def test_one_who_fell_behind_keeps_up_again_after_a_while(peer):
 
 
 def test_one_who_takes_nothing_is_given_up_and_one_who_takes_little_is_not(peer):
-    client = Subscriber(peer, 0.0)
+    client = Client(peer, 0.0)
     for second in range(200):
         peer.backlog = 1000 - second
         client.take(float(second))
@@ -83,7 +83,7 @@ def test_one_who_takes_nothing_is_given_up_and_one_who_takes_little_is_not(peer)
 
 
 def test_what_is_on_its_way_when_one_leaves_did_not_reach_it(peer):
-    client = Subscriber(peer, 0.0)
+    client = Client(peer, 0.0)
     for _ in range(3):
         client.offer(packet())
     client.take(0.0)
@@ -93,7 +93,7 @@ def test_what_is_on_its_way_when_one_leaves_did_not_reach_it(peer):
 
 
 def test_an_answer_is_not_counted(peer):
-    client = Subscriber(peer, 0.0)
+    client = Client(peer, 0.0)
     client.offer(Packet(StringMessage("so it is"), counted=False))
     assert client.take(0.0)
     assert client.take(0.0) is None
