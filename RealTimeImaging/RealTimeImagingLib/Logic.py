@@ -17,7 +17,7 @@ from slicer.util import VTKObservationMixin
 
 from .Host.BroadcastControl import BroadcastControl
 from .Host.Callbacks import Callbacks
-from .Host.Connector import Connectors
+from .Host.Connector import IGTLConnectors
 from .Host.ConversionControl import ConversionControl
 from .Host.DeviceControl import DeviceControl
 from .Host.Drawing import DrawingTimes, DrawingTurns
@@ -100,7 +100,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.broadcast = BroadcastControl(self._session, change)
         """Rebroadcast of live images over OpenIGTLink."""
         self._pushes = PushControl(self._session, self._callbacks, self._start)
-        self._connectors = Connectors(self._start, self._pushes, self._callbacks.report)
+        self._connectors = IGTLConnectors(self._start, self._pushes, self._callbacks.report)
         self.processing = ProcessingControl(
             self._session, self._callbacks, self._start, self.signals.add, showTable, self.signals.columns
         )

@@ -81,7 +81,7 @@ def _freePort(taken: int) -> Remedy | None:
     return None
 
 
-class Connector:
+class IGTLConnector:
     """A connector node of this module, from start to :meth:`close`.
 
     :param settings: role, host, port and whether checksums are verified; the others have no counterpart there.
@@ -301,7 +301,7 @@ class Connector:
                 self._report(Event("not-usable", text, "warning", device))
 
 
-class Connectors:
+class IGTLConnectors:
     """The running connector, with the source of pushed frames that passes its images on.
 
     :param start: starts a source.
@@ -313,7 +313,7 @@ class Connectors:
         self, start: Callable[[SourceSettings], RunningSource], pushes: PushControl, report: Callable[[Event], None]
     ) -> None:
         self._start, self._pushes, self._report = start, pushes, report
-        self._running: list[tuple[RunningSource, Connector]] = []
+        self._running: list[tuple[RunningSource, IGTLConnector]] = []
 
     def start(self, settings: OpenIGTLinkSettings, stop: Callable[[RunningSource], None]) -> RunningSource:
         """Start a connector and its source.
@@ -346,7 +346,7 @@ class Connectors:
         handle = self._start(PushSettings(settings.stream))
         handle.chosenSettings = settings
         try:
-            made = Connector(settings, handle, self._take, self._report, lambda: stop(handle))
+            made = IGTLConnector(settings, handle, self._take, self._report, lambda: stop(handle))
             self._running.append((handle, made))
         except SettingsError:
             stop(handle)
