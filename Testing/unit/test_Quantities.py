@@ -11,8 +11,8 @@ def test_sizes_have_the_unit_that_fits(count, text):
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 slices"), (1, "1 slice"), (1200, "1,200 slices")])
-def test_counts_have_the_right_noun(count, text):
-    assert counted(count, "slice", "slices") == text
+def test_counts_have_the_right_form(count, text):
+    assert counted(count, "1 slice", "{count:,} slices") == text
 
 
 @pytest.mark.parametrize(

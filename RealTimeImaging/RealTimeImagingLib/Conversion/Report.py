@@ -104,12 +104,10 @@ class Report:
     def words(self) -> str:
         """The result in one sentence."""
         counts = [f"{count} {status}" for status in (DONE, SKIPPED, FAILED, CANCELLED) if (count := self.count(status))]
-        others = (
-            _("; {counted} in no volume").format(counted=counted(len(self.files), "file is", "files are"))
-            if self.files
-            else ""
-        )
-        volumes = counted(len(self.entries), "volume", "volumes")
+        others = ""
+        if self.files:
+            others = counted(len(self.files), _("; 1 file is in no volume"), _("; {count:,} files are in no volume"))
+        volumes = counted(len(self.entries), _("1 volume"), _("{count:,} volumes"))
         text = _("{volumes}: {counts}{others}; {seconds:.1f} s.")
         return text.format(volumes=volumes, counts=", ".join(counts) or _("none"), others=others, seconds=self.seconds)
 

@@ -100,7 +100,7 @@ def _unequal(name: str, group: list[list[Slice]], found: list[list[list[Slice]]]
     most = max(len(one[0]) for one in found)
     if len(found) == 1 or len(group[0]) == most:
         return []
-    slices = counted(len(group[0]), "slice", "slices")
+    slices = counted(len(group[0]), _("1 slice"), _("{count:,} slices"))
     return [
         _("According to {name}, this volume has {slices}; other volumes of the series have {most}.").format(
             name=name, slices=slices, most=most

@@ -17,6 +17,7 @@ from ..Link.Messages import Converted, Failed, Outcome, Progress
 from ..Model.Errors import ConversionError, RealTimeImagingError, SettingsError
 from ..Model.Event import Event
 from ..Model.Files import naturalOrder, reasonOf
+from ..Model.Quantities import counted
 from ..Model.Text import joined, sentence, textsOf
 from ..Scene.MappedSequence import addMappedVolume, addReadSequence
 from .Callbacks import Callbacks
@@ -264,7 +265,7 @@ class ConversionControl:
         self._words = joined(
             words,
             _("{counts}.").format(counts=joined(*counts or [_("No volume")], separator=", ")),
-            "" if not others else _("1 file is in no volume.") if others == 1 else _NO_VOLUME.format(count=others),
+            counted(others, _("1 file is in no volume."), _NO_VOLUME) if others else "",
             _("The report is {path}.").format(path=os.path.join(report["output"], "conversion.csv")),
         )
         level = "warning" if failed or others else "info"

@@ -10,6 +10,7 @@ import qt
 from ..Export.Job import ListJob
 from ..Model.Errors import AcquisitionError
 from ..Model.Event import Event
+from ..Model.Quantities import counted
 from ..Model.Settings import typedPath
 from ..Model.Text import joined, textsOf
 from ..Recording import RecordingEntry
@@ -101,8 +102,7 @@ class RecordingList:
         more = _("There are too many folders: some are not searched.") if found["more"] else ""
         if self.entries:
             count = len({(one.folder, one.name) for one in self.entries})
-            text = _("1 recording.") if count == 1 else _("{count} recordings.").format(count=count)
-            self._words = joined(text, more)
+            self._words = joined(counted(count, _("1 recording."), _("{count:,} recordings.")), more)
         else:
             self._words = joined(_("No recording is in this folder."), more)
         self._finish()

@@ -509,9 +509,9 @@ def broadcastWords(status: Mapping[str, Any]) -> str:
     if not status["listening"]:
         return _("Port {port} is not open yet.").format(port=status["port"])
     count = len(status["clients"])
-    clients = counted(count, _("client"), _("clients")) if count else _("no clients")
+    clients = counted(count, _("1 client"), _("{count:,} clients")) if count else _("no clients")
     text = _("Port {port}: {clients}, {sent} sent, {lost} dropped.")
     if not status["lost"]:
         text = _("Port {port}: {clients}, {sent} sent.")
-    sent = counted(status["sent"], _("message"), _("messages"))
+    sent = counted(status["sent"], _("1 message"), _("{count:,} messages"))
     return text.format(port=status["port"], clients=clients, sent=sent, lost=status["lost"])

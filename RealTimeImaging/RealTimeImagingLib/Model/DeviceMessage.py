@@ -154,10 +154,10 @@ def _points(values: Any) -> str:
     points = values["points"]
     trajectories = sum("entry" in point for point in points)
     markers = len(points) - trajectories
-    lines = counted(trajectories, _("trajectory"), _("trajectories"))
+    lines = counted(trajectories, _("1 trajectory"), _("{count:,} trajectories"))
     if trajectories and not markers:
         return lines
-    dots = counted(markers, _("point"), _("points"))
+    dots = counted(markers, _("1 point"), _("{count:,} points"))
     return _("{points} and {trajectories}").format(points=dots, trajectories=lines) if trajectories else dots
 
 
@@ -165,7 +165,7 @@ def _polyData(values: Any) -> str:
     encoded = values["points"]
     # base64: three bytes for four characters. A point has twelve bytes.
     count = (len(encoded) * 3 // 4 - encoded.count("=", -2)) // 12
-    points = counted(count, _("point"), _("points"))
+    points = counted(count, _("1 point"), _("{count:,} points"))
     return _("a surface of {points}").format(points=points) if count else _("an empty surface")
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
-from .Text import Text, textsOf
+from .Text import textsOf
 
 _ = textsOf(__file__)
 
 
-def counted(count: int, one: str, several: str) -> Text:
-    """Return a count with its noun, such as "1 slice" or "1,200 slices".
+def counted(count: int, one: str, several: str) -> str:
+    """Return the text that fits a count, with the count in it, such as "1 slice" or "1,200 slices".
 
-    :param one: the noun in the singular. ``several``: in the plural.
+    :param one: text for a count of 1, such as "1 slice".
+    :param several: text for any other count, such as "{count:,} slices".
     """
-    return Text("{count:,} {noun}", "", {"count": count, "noun": one if count == 1 else several})
+    return (one if count == 1 else several).format(count=count)
 
 
 def sizeText(count: float) -> str:

@@ -10,7 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..Model.Errors import RealTimeImagingError
-from ..Model.Quantities import durationText, sizeText
+from ..Model.Quantities import counted, durationText, sizeText
 from ..Recording.Names import BIDS_NAME, DATE_NAME, missingFields
 from .Section import Complaint, Section, remember, remembered, showOrHide, translated
 
@@ -140,23 +140,19 @@ def _growing(status: dict[str, Any]) -> tuple[str, bool]:
         messages = status["messages"]["recorded"]
         if not messages:
             return str(_("Waiting for the first image to store.")), False
-        parts = [_counted(messages, _("1 device message stored"), _("{count:,} device messages stored"))]
+        parts = [counted(messages, _("1 device message stored"), _("{count:,} device messages stored"))]
     else:
-        parts = [_counted(status["recorded"], _("1 image stored"), _("{count:,} images stored"))]
+        parts = [counted(status["recorded"], _("1 image stored"), _("{count:,} images stored"))]
         parts.append(translated(sizeText(status["bytes"])))
     parts.insert(0, _("{seconds:.0f} s").format(**status))
     if status["failed"]:
-        parts.append(_counted(status["failed"], _("1 image NOT stored"), _("{count:,} images NOT stored")))
+        parts.append(counted(status["failed"], _("1 image NOT stored"), _("{count:,} images NOT stored")))
     if status["free"] is not None:
         parts.append(_("{size} free").format(size=translated(sizeText(status["free"]))))
     soon = status["left"] is not None and status["left"] < SOON
     if soon:
         parts.append(_("{time} left at this rate").format(time=durationText(status["left"])))
     return ", ".join(parts), soon or bool(status["failed"])
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return one if count == 1 else many.format(count=count)
 
 
 def _writing(done: int, total: int, unit: str) -> str:

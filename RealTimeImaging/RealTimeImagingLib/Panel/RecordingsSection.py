@@ -11,7 +11,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..Export.Job import FORMATS, ExportJob
-from ..Model.Quantities import durationText, sizeText
+from ..Model.Quantities import counted, durationText, sizeText
 from ..Model.Settings import SourceSettings
 from ..Recording import RecordingEntry
 from ..Recording.Layout import fileName
@@ -257,9 +257,9 @@ def _figures(row: Row) -> str:
         return str(_("{date}, damaged").format(date=date))
     length = durationText(entry.seconds) if entry.seconds >= 60 else _("{s:.1f} s").format(s=entry.seconds)
     if not entry.stream:
-        count = _("1 message") if entry.frames == 1 else _("{count:,} messages").format(count=entry.frames)
+        count = counted(entry.frames, _("1 message"), _("{count:,} messages"))
     else:
-        count = _("1 image") if entry.frames == 1 else _("{count:,} images").format(count=entry.frames)
+        count = counted(entry.frames, _("1 image"), _("{count:,} images"))
     lost = _("{count:,} lost").format(count=row.lost)
     return f"{date}, {length}, {count}, {lost}, {translated(sizeText(entry.bytes))}"
 

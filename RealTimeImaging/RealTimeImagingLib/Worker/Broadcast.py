@@ -105,8 +105,8 @@ class Broadcast:
         text = _("Rebroadcast ended: {sent} sent to {clients}.")
         if status["lost"]:
             text = _("Rebroadcast ended: {sent} sent to {clients}, {lost:,} dropped.")
-        sent = counted(status["sent"], _("message"), _("messages"))
-        clients = counted(status["served"], _("client"), _("clients"))
+        sent = counted(status["sent"], _("1 message"), _("{count:,} messages"))
+        clients = counted(status["served"], _("1 client"), _("{count:,} clients"))
         self._reportEvent(Event("broadcast-ended", text.format(sent=sent, clients=clients, lost=status["lost"])))
 
     def _reportStatus(self, status: dict[str, Any]) -> None:

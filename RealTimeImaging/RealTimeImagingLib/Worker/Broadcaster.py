@@ -426,7 +426,7 @@ class Broadcaster:
         elif event.code == "disconnected" and event.subject in self._clients:
             client = self._leave(event.subject)
             sent = _("{messages} sent, {lost} dropped.") if client.lost else _("{messages} sent.")
-            messages = counted(client.sent, _("message"), _("messages"))
+            messages = counted(client.sent, _("1 message"), _("{count:,} messages"))
             text = joined(event.text, sent.format(messages=messages, lost=client.lost))
             return replace(event, text=text, level="warning" if client.lost else "info")
         return event

@@ -16,6 +16,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp, reasonOf
 from ...Model.Frame import Image
+from ...Model.Quantities import counted
 from ...Model.Text import Text, joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
 from ..Endpoints import RETRY, hostOf
@@ -97,11 +98,10 @@ class DICOMSource:
         problem = self._problem[0]
         if not self._scp.isListening:
             return joined(problem, self._scp.status)
+        counts = counted(self._stored, _("1 instance stored."), _("{count:,} instances stored."))
         if self._duplicates:
-            counts = _("{count:,} instances stored, {duplicates:,} of them duplicates.")
-        else:
-            counts = _("{count:,} instance stored.") if self._stored == 1 else _("{count:,} instances stored.")
-        counts = counts.format(count=self._stored, duplicates=self._duplicates)
+            text = _("{count:,} instances stored, {duplicates:,} of them duplicates.")
+            counts = text.format(count=self._stored, duplicates=self._duplicates)
         growing = [self._growing(one) for one in self._assembly.open]
         senders = self._scp.senders
         if growing:
@@ -361,7 +361,7 @@ def _slices(volume: Volume) -> str:
     count = len(volume.slices)
     if volume.expected:
         return _("{count:,} of {expected:,} slices").format(count=count, expected=volume.expected)
-    return (_("{count:,} slice") if count == 1 else _("{count:,} slices")).format(count=count)
+    return counted(count, _("1 slice"), _("{count:,} slices"))
 
 
 def _listed(text: Text, more: Text, names: Sequence[str]) -> Text:

@@ -23,7 +23,7 @@ from ...Model.Event import Event
 from ...Model.Files import Stamp, naturalOrder, reasonOf, replaceFile
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
-from ...Model.Text import Text, sentence, textsOf
+from ...Model.Text import sentence, textsOf
 from ..Checkpoint import SERIES_NAMES, Checkpoint, SeriesNames
 from ..Source import Arrival
 from .Listing import isAnother, versionOf
@@ -422,5 +422,5 @@ class SliceVolumes:
         return self._names.of(header)
 
 
-def _counted(slices: int) -> Text:
-    return counted(slices, _("slice"), _("slices"))
+def _counted(slices: int) -> str:
+    return counted(slices, _("1 slice"), _("{count:,} slices"))

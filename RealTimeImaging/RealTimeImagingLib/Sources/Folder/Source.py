@@ -25,6 +25,7 @@ from ...Model.Event import Event, Remedy
 from ...Model.Files import Stamp
 from ...Model.Frame import Image
 from ...Model.Packages import missingPackages, packagesFor, titlesOf
+from ...Model.Quantities import counted
 from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, Verdict
 from ..Source import TURN, Arrival
@@ -104,9 +105,8 @@ class FolderSource:
         if self._regular:
             return joined(_("Waiting for the next image in {folder}.").format(folder=folder), stuck)
         if self._untried:
-            count = len(self._untried)
-            text = _("1 file is waiting to be read.") if count == 1 else _("{count:,} files are waiting to be read.")
-            return text.format(count=count)
+            several = _("{count:,} files are waiting to be read.")
+            return counted(len(self._untried), _("1 file is waiting to be read."), several)
         growing = [one for one in files if not one.reported]
         if growing:
             return joined(self._growingText(growing), stuck)

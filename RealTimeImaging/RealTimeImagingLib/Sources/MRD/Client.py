@@ -14,7 +14,7 @@ from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
 from ...Model.Files import reasonOf
 from ...Model.Quantities import counted
-from ...Model.Text import Text, joined, textsOf
+from ...Model.Text import joined, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import RETRY, Connector
 from ..Repetitions import Repetitions
@@ -206,8 +206,8 @@ class MRDClient:
         yield from self._forward(session, session.take(message, self._clock()))
 
     @property
-    def _sentImages(self) -> Text:
-        return counted(self._sent, _("image"), _("images"))
+    def _sentImages(self) -> str:
+        return counted(self._sent, _("1 image"), _("{count:,} images"))
 
     def _ended(self, session: Session, connection: Connection, orderly: bool) -> Event:
         self._over, self._messages = True, None

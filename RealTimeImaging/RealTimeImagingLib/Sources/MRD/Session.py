@@ -10,6 +10,7 @@ from ...Model.DeviceMessage import DeviceMessage
 from ...Model.Errors import FrameError, WireError
 from ...Model.Event import Event
 from ...Model.Frame import GetBuffer
+from ...Model.Quantities import counted
 from ...Model.Text import Text, joined, textsOf
 from ..Source import STREAMS, Arrival
 from . import MRDSettings
@@ -117,13 +118,12 @@ class Session:
     def counted(self) -> Text:
         """Return what arrived, in words."""
         counts = self.counts
-        images = _("{count:,} image received") if counts.images == 1 else _("{count:,} images received")
-        words = images.format(count=counts.images)
-        if counts.acquisitions:
-            words = joined(words, _("{count:,} readouts of raw data").format(count=counts.acquisitions), separator=", ")
-        if counts.waveforms:
-            words = joined(words, _("{count:,} waveforms").format(count=counts.waveforms), separator=", ")
-        return words
+        images = counted(counts.images, _("1 image received"), _("{count:,} images received"))
+        readouts = counted(counts.acquisitions, _("1 readout of raw data"), _("{count:,} readouts of raw data"))
+        waveforms = counted(counts.waveforms, _("1 waveform"), _("{count:,} waveforms"))
+        return joined(
+            images, readouts if counts.acquisitions else "", waveforms if counts.waveforms else "", separator=", "
+        )
 
     # ---- messages
 

@@ -165,7 +165,7 @@ class Videos:
                 text = _("The video of {device} ended; {count} at its end gave no picture.")
                 if stream.told:
                     text = _("The video of {device} ended before a key frame; {count} could not be decoded.")
-                count = counted(stream.undecoded, _("frame"), _("frames"))
+                count = counted(stream.undecoded, _("1 frame"), _("{count:,} frames"))
                 text = text.format(device=key[1] or _("a device without a name"), count=count)
                 yield Problem(KEY_FRAME, text, device=key[1])
 
@@ -224,7 +224,7 @@ class Videos:
         self._giveUp(stream, [one for one in stream.pending if one < number])
         if stream.undecoded:
             text = _("The video of {device} continues with a key frame; {count} before it could not be decoded.")
-            count = counted(stream.undecoded, _("frame"), _("frames"))
+            count = counted(stream.undecoded, _("1 frame"), _("{count:,} frames"))
             yield Problem(KEY_FRAME, text.format(device=_named(message), count=count), device=message.device_name)
         stream.told, stream.undecoded = False, 0
 
@@ -251,7 +251,7 @@ class Videos:
             del stream.pending[number]
             self._refuse()
         text = _("{count} of the video of {device} gave no picture: damaged, or lost before.")
-        count = counted(len(late), _("frame"), _("frames"))
+        count = counted(len(late), _("1 frame"), _("{count:,} frames"))
         yield Problem("no-picture", text.format(device=_named(message), count=count), device=message.device_name)
 
     def _restart(self, stream: _Stream) -> None:
@@ -284,7 +284,7 @@ class Videos:
         self._restart(stream)
         stream.told = True
         last = message.message_id - 1
-        count = counted(missing, _("frame"), _("frames"))
+        count = counted(missing, _("1 frame"), _("{count:,} frames"))
         text = _("{count} of the video of {device} did not arrive, before message {number}. {next}")
         if missing <= FEW and stream.step == 1:
             text = _("{count} of the video of {device} did not arrive: message {messages}. {next}")

@@ -137,7 +137,10 @@ class Skips:
             if self._count > 1:
                 range_ = _("{first} to {last}").format(first=self._first, last=self._last)
             text = self._reason.format(
-                count=counted(self._count, _("image"), _("images")), range=range_, waiting=self._waiting, **self._names
+                count=counted(self._count, _("1 image"), _("{count:,} images")),
+                range=range_,
+                waiting=self._waiting,
+                **self._names,
             )
             self._count = 0
             remedy = NEWEST if self._reason is SLOW else None

@@ -573,5 +573,5 @@ class Processor:
         if not self.counts.received:
             return _("Waiting for images of {stream}.").format(stream=self._settings.source)
         text = _("{function}: {processed} of {stream} processed.")
-        count = counted(self.counts.processed, _("image"), _("images"))
+        count = counted(self.counts.processed, _("1 image"), _("{count:,} images"))
         return text.format(function=self.name, processed=count, stream=self._settings.source)

@@ -232,7 +232,7 @@ def statusOf(name: str, playhead: Playhead, settings: ReplaySettings) -> str:
 
 def endText(name: str, playhead: Playhead) -> str:
     """Return the sentence about the end of the file."""
-    frames = counted(playhead.count, _("frame"), _("frames"))
+    frames = counted(playhead.count, _("1 frame"), _("{count:,} frames"))
     return _("The replay of {name} has ended: {frames}.").format(name=name, frames=frames)
 
 

@@ -190,7 +190,7 @@ class ReplaySource:
         self._opening, self._failed, self._reported = None, None, None
         self._file, self._playhead, self._stamps = file, playhead, {}
         text = _("{name} has {frames} in {seconds:.1f} s.") if file.times else _("{name} has {frames}.")
-        frames = counted(file.count, _("frame"), _("frames"))
+        frames = counted(file.count, _("1 frame"), _("{count:,} frames"))
         text = text.format(name=self._name, frames=frames, seconds=playhead.duration)
         yield Event("replay-opened", text, subject=self._path)
         for problem in file.problems:
