@@ -116,14 +116,9 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Names and values that every recording and saved image carries; templates."""
         self.exports = ExportControl(self._callbacks, change, self.volumes.images, self.metadata.get)
         """Single images, and recordings in other formats."""
+        sequences = RecordedSequences(scene, slicer.modules.sequences.logic())
         self.recording = RecordingControl(
-            self._session,
-            self._callbacks,
-            RecordedSequences(scene, slicer.modules.sequences.logic()),
-            self._recordingViews,
-            self.exports,
-            self.metadata,
-            change,
+            self._session, self._callbacks, sequences, self._recordingViews, self.exports, self.metadata, change
         )
         """Recording, the last seconds in memory, recordings in the scene."""
         self.devices = DeviceControl(self._session, self._callbacks, nodes, scene)
@@ -144,14 +139,8 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._session.display.beforeShowing.connect(self._drawingTimes.look)
         self._session.display.onShown.connect(self._addSignals)
         self.volumes.onShown.connect(self._recordingViews.takeBack)
-        for part in (
-            self._pushes,
-            self.recording,
-            self._recordingViews,
-            self._connectors,
-            self.simulator,
-            self.processing,
-        ):
+        parts = self._pushes, self.recording, self._recordingViews, self._connectors, self.simulator, self.processing
+        for part in parts:
             self.changed.connect(part.update)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._sceneCloses)
