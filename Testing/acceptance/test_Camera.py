@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from RealTimeImagingLib.Simulator.Film import Film
 
 from .conftest import until, untilRunning, untilStopped
 from .test_Panel import panelOf
@@ -15,16 +16,14 @@ from .test_Panel import panelOf
 @pytest.fixture
 def video(tmp_path):
     """Writes a video of one picture, rows x columns, red first, again and again."""
-    import cv2
 
     def write(picture, name="video.mkv", count=20, rate=50):
-        path = tmp_path / name
-        rows, columns = picture.shape[:2]
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), rate, (columns, rows))
+        path = str(tmp_path / name)
+        film = Film(path, rate)
         for _ in range(count):
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
-        writer.release()
-        return str(path)
+            film.write(picture)
+        film.close()
+        return path
 
     return write
 

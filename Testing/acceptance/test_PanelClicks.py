@@ -17,6 +17,7 @@ import slicerhost
 from PySide6 import QtCore, QtTest, QtWidgets
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import Recorder
+from RealTimeImagingLib.Simulator.Film import Film
 from slicerhost.CtkPaths import fileDialogAnswers
 from slicerhost.PythonQt import nativeObject
 from unit.openIGTLinkSource import freePort, image, sendAll
@@ -179,13 +180,11 @@ def test_HTTP(slicer, module, logic, user, tmp_path, noErrors):
 
 def test_camera(module, logic, user, tmp_path, noErrors):
     """A video takes the place of the camera."""
-    import cv2
-
     path = str(tmp_path / "video.mkv")
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"FFV1"), 10, (32, 24))
+    film = Film(path, 10)
     for _ in range(5):
-        writer.write(np.zeros((24, 32, 3), np.uint8))
-    writer.release()
+        film.write(np.zeros((24, 32, 3), np.uint8))
+    film.close()
     ui = panelOf(module).ui
     user.choose(ui.sourceComboBox, "Camera or video")
     user.type(ui.camera_device, path)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from RealTimeImagingLib.Simulator.Film import Film
 
 from .Stage import Driver
 from .Tutorials import WAIT, blocksOf
@@ -253,19 +254,16 @@ def camera(stage: Driver) -> Iterator[bytes]:
 
 def _film(path: str, count: int = 60) -> str:
     """Write a video without loss: a coloured drop that moves through a gel."""
-    import cv2
-
     rows, columns = np.mgrid[0:240, 0:320]
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"FFV1"), 25.0, (320, 240))
+    film = Film(path, 25.0)
     for number in range(count):
         turn = 2 * np.pi * number / count
         x, y = 160 + 80 * np.cos(turn), 120 + 50 * np.sin(turn)
         drop = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 900)
         lines = 20 * ((columns // 20 + rows // 20) % 2)
-        # OpenCV writes blue first.
-        picture = np.stack([140 + lines - 100 * drop, 170 + lines - 120 * drop, 190 + lines * 1.0], -1)
-        writer.write(picture.clip(0, 255).astype(np.uint8))
-    writer.release()
+        picture = np.stack([190 + lines * 1.0, 170 + lines - 120 * drop, 140 + lines - 100 * drop], -1)
+        film.write(picture.clip(0, 255).astype(np.uint8))
+    film.close()
     return path
 
 

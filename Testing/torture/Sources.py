@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from RealTimeImagingLib import (
     CameraSettings,
     DICOMSettings,
@@ -18,6 +17,7 @@ from RealTimeImagingLib import (
 )
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Recording import Recorder
+from RealTimeImagingLib.Simulator.Film import Film
 from unit.openIGTLinkSource import freePort
 
 from .Images import MATRIX, picture, volume
@@ -139,10 +139,8 @@ def _played(source: Source, folder: str) -> dict[str, Any]:
 
 
 def _film(path: str, pictures: list[Any], rate: float) -> str:
-    import cv2
-
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"FFV1"), rate, pictures[0].shape[1::-1])
+    film = Film(path, rate)
     for one in pictures:
-        writer.write(np.ascontiguousarray(one[..., ::-1]))
-    writer.release()
+        film.write(one)
+    film.close()
     return path
