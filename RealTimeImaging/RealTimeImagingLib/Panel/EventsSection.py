@@ -71,13 +71,8 @@ class EventsSection(Section):
             self._log.clear()
         self._seen = sources
 
-    def refresh(self, values: dict[str, Any]) -> None:
-        """Show the events."""
-        self._showEvents()
-
     def _showEvents(self, *_value: Any) -> None:
-        for _pause in self.pieces({}):
-            pass
+        self.showNow({})
 
     def pieces(self, values: dict[str, Any]) -> Iterator[None]:
         """Show the events: make PIECE lines in each piece of work, then write all, then lay them out."""

@@ -413,18 +413,20 @@ class Section:
             dialog.deleteLater()
 
     def refresh(self, values: dict[str, Any]) -> None:
-        """Show the logic's state.
+        """Show the logic's state. A section overrides this, or :meth:`pieces` when it has much to do.
 
         :param values: logic.statistics().
         """
 
     def pieces(self, values: dict[str, Any]) -> Iterator[None]:
-        """Show the logic's state as :meth:`refresh` does; yield where the window may do other work in between.
-
-        A section of much work overrides it.
-        """
+        """Show the logic's state; yield where the window may do other work in between."""
         self.refresh(values)
         yield from ()
+
+    def showNow(self, values: dict[str, Any]) -> None:
+        """Show the logic's state without a pause between the pieces."""
+        for _piece in self.pieces(values):
+            pass
 
     def attempt(self, action: Callable[[], object]) -> bool:
         """Do what the user asked for; return False and show the reason when it is not possible.

@@ -134,13 +134,8 @@ class SourceSection(Section):
     def _chosen(self) -> SourceForm:
         return self._forms[int(self.ui.sourceComboBox.currentIndex)]
 
-    def refresh(self, values: dict[str, Any]) -> None:
-        """Show the running sources, Start or Stop, and the state of the controls of all kinds."""
-        for _pause in self.pieces(values):
-            pass
-
     def pieces(self, values: dict[str, Any]) -> Iterator[None]:
-        """Show the rows of the running sources, then the controls."""
+        """Show the rows of the running sources, then Start or Stop and the controls of all kinds."""
         self._addForms()
         self._table.refresh()
         yield
@@ -263,7 +258,7 @@ class SourceSection(Section):
         self.complain("")
         self.missing = None
         self._showRows()
-        self.refresh({})
+        self.showNow({})
 
     def _showRows(self, *_index: int) -> None:
         for form in self._forms:

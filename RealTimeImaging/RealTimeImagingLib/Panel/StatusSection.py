@@ -90,13 +90,8 @@ class StatusSection(Section):
         ui.stallSoundCheckBox.checked = remembered("StallSound", False)
         self.connect(ui.stallSoundCheckBox, "toggled(bool)", partial(remember, "StallSound"))
 
-    def refresh(self, values: dict[str, Any]) -> None:
-        """Show state, counts and the last event."""
-        for _pause in self.pieces(values):
-            pass
-
     def pieces(self, values: dict[str, Any]) -> Iterator[None]:
-        """Show the state, then the figures."""
+        """Show the state, then the counts and the last event."""
         self.refreshLine()
         yield
         ui = self.ui
