@@ -94,7 +94,7 @@ def test_what_is_surely_no_image_is_refused(tmp_path, name, data, code):
     [
         ("a.MP4", "It is a video. Choose the source Camera or video."),
         ("a.tar.gz", "It is an archive. Unpack it first."),
-        ("a.nii.bz2", "It is packed in a way that is not read. Unpack it, or pack it with gzip."),
+        ("a.nii.bz2", "It is packed in a way that is not supported. Unpack it, or pack it with gzip."),
         ("a.mnc", "It is a MINC file. Convert it to NIfTI with mnc2nii."),
     ],
 )

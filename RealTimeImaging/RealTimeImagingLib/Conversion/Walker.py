@@ -32,7 +32,7 @@ class Element(NamedTuple):
 
 
 class Run:
-    """Consecutive elements of a header that was walked before. Most are never met again: the first use prepares it."""
+    """Consecutive elements of a header that was walked before. The first use compiles them: most are never used."""
 
     def __init__(self, elements: Sequence[Element], beginnings: Sequence[bytes], wanted: Set[int]) -> None:
         self._elements, self._expected = elements, tuple(beginnings)

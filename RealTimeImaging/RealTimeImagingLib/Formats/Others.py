@@ -13,9 +13,9 @@ FORMATS = "NIfTI, Analyze, NRRD, MetaImage, DICOM, PAR/REC, AFNI, MGH, NumPy, TI
 
 _VIDEO = _("It is a video. Choose the source Camera or video.")
 _ARCHIVE = _("It is an archive. Unpack it first.")
-_PACKED = _("It is packed in a way that is not read. Unpack it, or pack it with gzip.")
+_PACKED = _("It is packed in a way that is not supported. Unpack it, or pack it with gzip.")
 _PICTURE = _("Save the picture as PNG or TIFF.")
-_MICROSCOPE = _("It has the own format of a microscope. Export it as OME-TIFF.")
+_MICROSCOPE = _("It has a format of its microscope. Export it as OME-TIFF.")
 _MODEL = _("It is a file of VTK or a surface. Save images as NRRD.")
 _DATA = _("It is a file of HDF5 or MATLAB. Save images as NIfTI, NRRD or NumPy (.npy).")
 _OTHERS: dict[str, Text] = {

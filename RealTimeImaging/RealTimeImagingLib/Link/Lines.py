@@ -147,7 +147,7 @@ class LineWriter:
 
 
 def _pipeTakes(descriptor: int) -> Callable[[int], bool]:
-    """Return a function that tells whether a pipe takes so many bytes without a wait; False where nobody knows."""
+    """Return a function that tells whether a pipe takes so many bytes at once; always False where no system tells."""
     if sys.platform == "win32" or descriptor < 0:
         return lambda count: False
     poll, ready = select.poll(), [(descriptor, select.POLLOUT)]

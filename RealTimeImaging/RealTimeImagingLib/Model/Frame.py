@@ -37,7 +37,7 @@ FARTHEST = 1e6
 SMALLEST = 1e-6
 """Least size of a voxel, millimetres: that of an atomic force microscope is larger."""
 NO_PLACE = "NoPlace"
-"""Attribute of an image at the origin whose sender gives a place that means none: what it gives, such as "nan"."""
+"""Attribute of an image that is shown at the origin: what its sender gives instead of a usable position."""
 
 LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Left factor that turns IJKToLPS into IJKToRAS, and IJKToRAS into IJKToLPS."""
@@ -191,7 +191,7 @@ def geometryRemark(image: Image, stream: str) -> Text | None:
         "{stream}: the first voxel is {value} mm from the origin. The image is shown there; a view may stay black."
     )
     if name == "size":
-        text = _("{stream}: the voxels are {value} mm in size. The image is shown so; a view may stay black.")
+        text = _("{stream}: the voxels are {value} mm in size. The image keeps this size; a view may stay black.")
     advice = _("Check the units, the position and the spacing at the sender.")
     return joined(text.format(stream=stream, value=f"{value:.3g}"), advice)
 

@@ -1,9 +1,9 @@
 """Time offset between images and the poses of a tool, from a sweep in which both move.
 
-As in the temporal calibration of PLUS (vtkPlusTemporalCalibrationAlgo; Tuong et al., Insight Journal 2011), the motion
-in the images is correlated with the motion of the tool along its principal axis, and the offset is the one with the
-greatest correlation. The motion in an image is the shift of the mean of its rows and of its columns, which serves for
-the bottom of a water tank and for any phantom.
+The motion in the images is correlated with the motion of the tool along its principal axis, as in the temporal
+calibration of PLUS (vtkPlusTemporalCalibrationAlgo; Tuong et al., Insight Journal 2011). The offset is the one with the
+greatest correlation. The motion in an image is the shift of the mean of its rows and of its columns: it serves for the
+bottom of a water tank and for any phantom.
 """
 
 from __future__ import annotations

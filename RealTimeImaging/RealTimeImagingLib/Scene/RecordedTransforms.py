@@ -4,9 +4,9 @@ The times come from the file of messages, without rounding to images. For each i
 not later (vtkMRMLSequenceNode::GetItemNumberFromIndexValue). So the sequence has an item for each image, with the pose
 interpolated to its time (:mod:`Model.Poses`), beside the poses themselves.
 
-While a tracker does not see a tool, it usually sends the origin. The item then has the last valid pose, and its
-attribute "Status" has the tracker's status, such as MISSING, INVALID for a matrix that is no pose, and MISSING for an
-image in a gap of the poses. The files keep the poses as sent.
+While a tracker does not see a tool, it usually sends the origin. The item then has the last valid pose. Its attribute
+"Status" is that of the tracker, such as OUT_OF_VIEW; INVALID for a matrix that is no pose; or MISSING for an image in a
+gap of the poses. The files keep the poses as sent.
 """
 
 from __future__ import annotations

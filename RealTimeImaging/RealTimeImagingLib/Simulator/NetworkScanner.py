@@ -31,9 +31,9 @@ class NetworkScanner:
     :param server: listen and wait for a peer; otherwise connect.
     :param fps: frames a second.
     :param device: device name in the messages.
-    :param log: receives one JSON line for each sent frame: its number from 0 as ``file``, checksums, and the time
-        (seconds since the epoch) at which sending began, with a tracker should have begun, which is also the time in
-        the message. Checksums of compressed video are those of the decoded pictures.
+    :param log: receives one JSON line for each sent frame: its number from 0 as ``file``, checksums, and the time in
+        the message (seconds since the epoch). That is the begin of sending, or with a tracker the planned begin.
+        Checksums of compressed video are those of the decoded pictures.
     :param video: codec of compressed video (VIDEO), see :class:`CompressedVideo`; empty sends images.
     :param tracker: sends the poses of a tool beside the images; None: no poses.
     :raises OSError: the address is not available.

@@ -42,7 +42,7 @@ PROJECTIONS = ("US", "IVUS", "XA", "RF", "ES", "XC", "GM", "SM", "OP")
 _MOMENTS = (*PROJECTIONS, "OT")
 """Modalities whose frames without positions are moments."""
 _LONGEST_VALUE = 60
-"""Characters of a value that is no place."""
+"""Characters that are kept of an unusable position."""
 _CENTIMETRES = 3
 """PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
 
@@ -132,9 +132,9 @@ def _axesOf(orientation: tuple[float, ...]) -> Matrix | None:
 
 
 def noPlaceOf(dataset: Any, count: int) -> dict[str, str]:
-    """Return the attribute NO_PLACE for elements that should be a place and are none; else nothing.
+    """Return the attribute NO_PLACE when a position or orientation is given and unusable; else nothing.
 
-    Zeros are a place. As that of the only frame of a file, they are what many senders write for none.
+    Zeros can be a position. For the only frame of a file they count as unusable: many senders write them for unknown.
     """
     for name, numbers in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)):
         element, found = dataset.get_item(name), numbersOf(dataset, name, numbers)

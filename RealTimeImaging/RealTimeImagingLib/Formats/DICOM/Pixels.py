@@ -32,8 +32,8 @@ _KEPT_COLOURS = ("RGB", "YBR_RCT", "YBR_ICT")
 def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
     """Decode one compressed frame: (rows, columns[, components]).
 
-    pydicom decodes RLE itself, JPEG (8 bits) and JPEG 2000 with Pillow, JPEG-LS with pyjpegls, and all of them with
-    python-gdcm or pylibjpeg and its plugins, where they are installed. SimpleITK, which Slicer bundles, contains GDCM:
+    pydicom decodes RLE itself, JPEG (8 bits) and JPEG 2000 with Pillow, and JPEG-LS with pyjpegls. Where python-gdcm or
+    pylibjpeg and its plugins are installed, they decode all of these. SimpleITK, which Slicer bundles, contains GDCM:
     JPEG Lossless, JPEG of 12 bits, JPEG-LS and JPEG 2000, in grey or RGB.
 
     :raises NotAnImageError: code "unsupported": no decoder for the transfer syntax is installed; code "damaged": the

@@ -43,7 +43,7 @@ class DifferenceParameters(Parameters):
         default=0,
         metadata=about(
             _("Reference image"),
-            _("Number of the image that is the reference, if no file is. Numbers that are gone: the next image."),
+            _("Number of the reference image, if no file is chosen. If it has passed, the next image is taken."),
             limits=(0, 1_000_000),
         ),
     )

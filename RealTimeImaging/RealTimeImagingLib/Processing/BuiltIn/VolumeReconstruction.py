@@ -148,7 +148,7 @@ class ReconstructionParameters(Parameters):
 
         :raises SettingsError: the text is no extent.
         """
-        text = _("The extent has six numbers, each greatest one above its least, not {text}.")
+        text = _("The extent has six numbers, the least before the greatest along each axis, not {text}.")
         numbers = _numbers(self.extent, 6, text)
         if numbers is None:
             return None

@@ -21,7 +21,7 @@ TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,200}=*")
 
 @dataclass(frozen=True)
 class HTTPSettings(SourceSettings):
-    """Programs that post images over HTTP: ``POST /frame``, see the README.
+    """Programs that post images over HTTP (``POST /frame``).
 
     Each needs the token. Nothing is encrypted, so every computer on the way can read it.
     """

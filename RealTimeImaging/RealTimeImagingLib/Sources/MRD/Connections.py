@@ -25,8 +25,8 @@ BURST_READS = 400
 MOST = 16
 """Simultaneous connections; further peers are refused."""
 STALLED = 10.0
-"""Seconds after which a peer that stopped in the middle of a message is disconnected, and after which nothing more is
-sent to a peer that does not read."""
+"""Seconds after which a peer that stopped in the middle of a message is disconnected. A peer that does not read for as
+long gets no further message."""
 FAREWELL, LINGER = 5.0, 60.0
 """Seconds for the peer to close the connection after it has everything, and to read on while something waits for it.
 Some read only after they have sent everything."""
