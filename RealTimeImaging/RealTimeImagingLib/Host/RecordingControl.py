@@ -284,10 +284,6 @@ class RecordingControl:
         """Return the recordings in the scene: name with stream, and the paths of their headers, to export or replay."""
         return self._sequences.recordings()
 
-    def framesOf(self, name: str) -> int:
-        """Return the number of frames of a recording in the scene; 0 when it is unknown."""
-        return self._sequences.framesOf(name)
-
     def open(self, entry: RecordingEntry) -> Any:
         """Add a recording of :attr:`list` to the scene, with all its streams and poses, and show it.
 

@@ -119,10 +119,6 @@ class RecordedSequences:
             for name, parts in self._nodes().items()
         }
 
-    def framesOf(self, name: str) -> int:
-        """Return the number of frames of a recording in the scene; 0 when there is none of this name."""
-        return sum(node.GetNumberOfDataNodes() for node in self._nodes().get(name, {}).values())
-
     def browserOf(self, path: str) -> Any:
         """Return the browser of a part in the scene by the path of its header; None when it is not in the scene."""
         for parts in self._nodes().values():
