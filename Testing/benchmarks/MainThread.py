@@ -17,12 +17,12 @@ from .Rows import OURS, Found, Row, interleaved, timed
 
 TITLE = "Slicer's main thread for each image"
 ABOUT = """
-Floor: a copy of the same bytes between two arrays that exist, at the same pace. Peers: `slicer.util.
-updateVolumeFromArray`; the same with the voxels assigned in place and `arrayFromVolumeModified`, which Slicer's script
-repository recommends for speed; Slicer's storage node, which reads a file into the volume that exists; and the Volumes
-logic, which `slicer.util.loadVolume` calls. Ours also sets the place, counts the image, decides when to draw, keeps the
-statistics and calls whoever wants frames; the peers only copy or read. No view shows the volume, unless the row says
-so.
+Floor: a copy of the same bytes between two arrays that exist, at the same pace. Peers:
+`slicer.util.updateVolumeFromArray`; the same with the voxels assigned in place and `arrayFromVolumeModified`, which
+Slicer's script repository recommends for speed; Slicer's storage node, which reads a file into the volume that exists;
+and the Volumes logic, which `slicer.util.loadVolume` calls. Ours also sets the place, counts the image, decides when to
+draw, keeps the statistics and calls the frame callbacks; the peers only copy or read. No view shows the volume, unless
+the row says so.
 """
 
 SIZES: dict[str, tuple[tuple[int, int, int], int]] = {
