@@ -162,7 +162,7 @@ class Snapshot:
         except (FrameError, ValueError) as error:
             text = _("The geometry of a snapshot cannot be used: {reason}")
             raise SettingsError(text.format(reason=sentence(reasonOf(error)))) from error
-        _checkNames(self.attributes)
+        _checkMetadata(self.attributes)
 
     @property
     def matrix(self) -> Matrix:
@@ -215,7 +215,7 @@ class ExportJob:
             raise SettingsError(
                 _("The range of frames {first} to {last} is empty.").format(first=self.first, last=self.last)
             )
-        _checkNames(self.attributes)
+        _checkMetadata(self.attributes)
 
     @property
     def base(self) -> str:
@@ -249,7 +249,7 @@ class ExportJob:
             raise SettingsError(text.format(reason=reasonOf(error))) from error
 
 
-def _checkNames(attributes: Mapping[str, str]) -> None:
+def _checkMetadata(attributes: Mapping[str, str]) -> None:
     try:
         checkAttributes(attributes)
     except RecordingError as error:
