@@ -1,12 +1,14 @@
 """RealTimeImaging's library. The path of a frame:
 
-    folder, file ──► Sources ──Image──► Worker ──Frame──► WorkerRecording ──► Ring ──line──► Session ──► LiveVolumes
+    device, file ──► Sources ──Image──► Worker ──Frame──► WorkerRecording ──► Ring ──line──► Session ──► LiveVolumes
                         ▲            (numbers it)              │                │  Slicer  │     (shows the newest)
                         │                                      ▼                │          └──► frame callbacks
                         │                                  Recording            │
                         └── commands: release, rescan, record, stop ◄───────────┘
 
     push(), arrays of callbacks ──► PushControl ──► PushSender ──its own ring──► Sources/Push (and on as above)
+
+    Worker ──Publisher──► Sources/Processor (its results go on as above) ◄──► Processing/Runner (its own process)
 
     Recording (files) ──stop──► RecordingControl ──► RecordedSequences;  ExportControl ──► Export (its own process)
 

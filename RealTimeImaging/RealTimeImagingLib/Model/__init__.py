@@ -1,0 +1,1 @@
+"""What all parts of the library share: images, frames, events, errors, settings, texts and figures."""

@@ -1,0 +1,1 @@
+"""MRML nodes and views: how frames, device messages and recordings appear in Slicer."""

@@ -1,0 +1,1 @@
+"""The acquisition process: runs a source, numbers and records its frames, and passes them on."""
