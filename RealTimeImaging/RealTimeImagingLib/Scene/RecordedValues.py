@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,31 +78,18 @@ class RecordedValues:
         """
         failed: RecordingError | None = None
         for path in paths:
-            rows: dict[Image, list[str]] = {}
-            names: list[str] = []
             try:
-                with open(path, newline="", encoding="utf-8") as file:
-                    reader = csv.reader(file)
-                    titles = next(reader, [])
-                    if titles[:2] == [NUMBER, TIME]:
-                        names = titles[2:]
-                    for row in reader if names else ():
-                        try:
-                            rows[int(row[0]), float(row[1])] = row[2:]
-                        except (ValueError, IndexError):
-                            pass  # the last line of a process that was killed
-                        if reader.line_num % _LINES == 0:
-                            yield
+                names, rows = yield from _read(path)
             except (OSError, ValueError, csv.Error) as error:
                 text = _("{path} cannot be read: {reason}.")
                 failed = RecordingError(text.format(path=path, reason=reasonOf(error)))
                 continue
             for part in parts:
+                function = os.path.basename(path).removeprefix(f"{part.recording}-").removesuffix(VALUES)
                 found = [rows.get(image, []) for image in part.images]
                 for column, name in enumerate(names):
                     texts = [row[column] if column < len(row) else "" for row in found]
                     if any(texts):
-                        function = os.path.basename(path).removeprefix(f"{part.recording}-").removesuffix(VALUES)
                         yield from self._build(part, f"{function}: {name}", name, texts)
         if failed:
             raise failed
@@ -122,3 +109,21 @@ class RecordedValues:
         proxy.SetAttribute(VALUE_ATTRIBUTE, plain(name))
         yield
         addToBrowser(part.browser, [(node, proxy)], self._logic)
+
+
+def _read(path: str) -> Generator[None, None, tuple[list[str], dict[Image, list[str]]]]:
+    """Read a file of values in short steps; return the names of the values, and the texts of each image."""
+    rows: dict[Image, list[str]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        titles = next(reader, [])
+        if titles[:2] != [NUMBER, TIME]:
+            return [], rows
+        for row in reader:
+            try:
+                rows[int(row[0]), float(row[1])] = row[2:]
+            except (ValueError, IndexError):
+                pass  # the last line of a process that was killed
+            if reader.line_num % _LINES == 0:
+                yield
+    return titles[2:], rows
