@@ -219,7 +219,7 @@ class FolderSource:
             self._poller.postpone(GONE_RECHECK)
             yield from self._cannotList(error)
             return
-        if gone := self._poller.gone(self._checkpoint.done) if self._poller.begins else []:
+        if self._poller.begins and (gone := self._poller.gone(self._checkpoint.done)):
             self._checkpoint.forget(gone)
             self._volumes.forget(set(gone))
         if not self._present or self._problem:
@@ -230,18 +230,7 @@ class FolderSource:
             self._content.search(self._clock())
         if self._rejected and versionOf(self._rejected[0]) is None:
             self._rejected = None
-        new = []
-        for path, stamp in found.items():
-            file = self._pending.get(path)
-            held = self._volumes.held.get(path)
-            if held is not None and not isAnother(held, stamp):
-                continue
-            if file is None:
-                if self._isNew(path, stamp):
-                    new.append(PendingFile(path, self._clock()))
-            elif file.stamp not in (None, stamp):
-                file.due = self._clock()
-        self._pending.update((file.path, file) for file in new)
+        new = self._newFiles(found)
         if new:
             self._poller.noteNew()
             yield from self._numbers.add((self._name(file.path) for file in new), self._clock())
@@ -252,6 +241,20 @@ class FolderSource:
                 return
             self._firstPoll = None
         self._untried.extend(sorted(new, key=self._order))
+
+    def _newFiles(self, found: dict[str, Stamp]) -> list[PendingFile]:
+        """Return the files that are new, which are pending now; those that changed are checked again at once."""
+        new = []
+        for path, stamp in found.items():
+            held, file = self._volumes.held.get(path), self._pending.get(path)
+            if held is not None and not isAnother(held, stamp):
+                continue
+            if file is None and self._isNew(path, stamp):
+                new.append(PendingFile(path, self._clock()))
+            elif file is not None and file.stamp not in (None, stamp):
+                file.due = self._clock()
+        self._pending.update((file.path, file) for file in new)
+        return new
 
     def _isNew(self, path: str, stamp: Stamp) -> bool:
         return isAnother(self._checkpoint.done.get(path), stamp) or path in self._checkpoint.incomplete
