@@ -181,6 +181,36 @@ class SocketLoop(Generic[AnyPeer]):
             pass
 
 
-def brokenBy(error: OSError) -> Text:
-    """Return why a connection is lost, for :attr:`Peer.lost`."""
+def receiveInto(peer: Peer, memory: Any) -> int:
+    """Read what a peer has sent, without a wait; return the number of bytes, 0 when none is there.
+
+    The end of the connection sets :attr:`Peer.lost`.
+    """
+    try:
+        count = peer.link.recv_into(memory)
+    except (BlockingIOError, InterruptedError):
+        return 0
+    except OSError as error:
+        peer.lost = _brokenBy(error)
+        return 0
+    if count == 0:
+        peer.lost = _("it closed the connection")
+    return count
+
+
+def sendFrom(peer: Peer, data: Any) -> int:
+    """Send as much as the system accepts now; return the number of bytes.
+
+    A broken connection sets :attr:`Peer.lost`.
+    """
+    try:
+        return peer.link.send(data)
+    except (BlockingIOError, InterruptedError):
+        return 0
+    except OSError as error:
+        peer.lost = _brokenBy(error)
+        return 0
+
+
+def _brokenBy(error: OSError) -> Text:
     return _("the connection broke ({reason})").format(reason=reasonOf(error))

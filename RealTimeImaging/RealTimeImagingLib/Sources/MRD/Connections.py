@@ -11,7 +11,7 @@ from typing import Any
 from ...Model.Event import Event
 from ...Model.Text import textsOf
 from ..Endpoints import Endpoint
-from ..SocketLoop import READ, WRITE, SocketLoop, brokenBy
+from ..SocketLoop import READ, WRITE, SocketLoop, receiveInto, sendFrom
 from ..Sockets import keepAlive
 from .Protocol import Message, Problem
 from .Receiver import Receiver
@@ -72,15 +72,8 @@ class Connection:
         """Read what has arrived, up to a limit; set :attr:`lost` at the end of the connection."""
         left, reads = BURST, BURST_READS
         while left > 0 and reads > 0 and not self.lost and not self.paused:
-            try:
-                count = self.link.recv_into(self.receiver.space())
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                self.lost = brokenBy(error)
-                return
+            count = receiveInto(self, self.receiver.space())
             if count == 0:
-                self.lost = _("it closed the connection")
                 return
             self.heard = now
             left -= count
@@ -130,13 +123,11 @@ class Connection:
     def _write(self, views: list[memoryview], now: float) -> list[memoryview]:
         """Write as much as possible, and return the rest."""
         while views:
-            try:
-                count = self.link.send(views[0])
-            except (BlockingIOError, InterruptedError):
-                return views
-            except OSError as error:
-                self.lost = brokenBy(error)
+            count = sendFrom(self, views[0])
+            if self.lost:
                 return []
+            if count == 0:
+                return views
             self._wrote = now
             views = views[1:] if count == len(views[0]) else [views[0][count:], *views[1:]]
         return views

@@ -14,7 +14,7 @@ from ...OpenIGTLink.Base import Buffer, Message
 from ...OpenIGTLink.Receiver import Receiver
 from ...OpenIGTLink.Report import Problem
 from ..Endpoints import Endpoint
-from ..SocketLoop import READ, WRITE, SocketLoop, brokenBy
+from ..SocketLoop import READ, WRITE, SocketLoop, receiveInto, sendFrom
 from ..Sockets import IDLE, INTERVAL, PROBES, giveUpAfter, keepAlive
 
 _ = textsOf(__file__)
@@ -75,15 +75,8 @@ class Peer:
         """Read what has arrived, up to a limit; set :attr:`lost` at the end of the connection."""
         left, most = BURST, self.receiver.counts.begun + BURST_MESSAGES
         while left > 0 and self.receiver.counts.begun < most and not self.lost:
-            try:
-                count = self.link.recv_into(self.receiver.space())
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                self.lost = brokenBy(error)
-                return
+            count = receiveInto(self, self.receiver.space())
             if count == 0:
-                self.lost = _("it closed the connection")
                 return
             self.heard = now
             left -= count
@@ -108,12 +101,8 @@ class Peer:
     def flush(self, now: float = 0.0) -> None:
         """Send more of the waiting bytes."""
         while self._waiting and not self.lost:
-            try:
-                count = self.link.send(self._waiting[0])
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                self.lost = brokenBy(error)
+            count = sendFrom(self, self._waiting[0])
+            if count == 0:
                 return
             if count == len(self._waiting[0]):
                 self._waiting.popleft()
