@@ -8,22 +8,16 @@ import numpy as np
 import pytest
 import vtk
 from RealTimeImagingLib.Model.Frame import Frame
+from unit.clocks import Clock
 
 from .conftest import until
 
 VIEWS = ("Red", "Yellow", "Green")
 
 
-class Seconds:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def seconds():
-    return Seconds()
+    return Clock(now=100.0)
 
 
 @pytest.fixture

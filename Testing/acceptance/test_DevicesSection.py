@@ -12,6 +12,7 @@ import pytest
 from RealTimeImagingLib import ControlError, OpenIGTLinkSettings
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.OpenIGTLink import pack
+from unit.clocks import Clock
 from unit.openIGTLinkSource import freePort, pose, sendAll
 from unit.sweeps import sweepMessages, sweepPose
 
@@ -108,16 +109,9 @@ def test_toolsHaveAStatus(module, logic, devices):
     assert devices.SEEN + "Missing" in [table.item(row, 0).text() for row in range(table.rowCount)]
 
 
-class Seconds:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 def test_lostToolsAreHeard(devices):
     """Once for each loss, at most once in two seconds, and not for tools that are back by then."""
-    clock, beeps = Seconds(), []
+    clock, beeps = Clock(now=100.0), []
     tools = devices.Alarm(clock, lambda: beeps.append(clock.now))
     for seconds, lost in (
         (0, set()),

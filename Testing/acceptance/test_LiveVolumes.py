@@ -7,19 +7,13 @@ import pytest
 import slicerhost
 import vtk
 from RealTimeImagingLib.Model.Frame import Frame
+from unit.clocks import Clock
 
 
 @pytest.fixture(autouse=True)
 def emptyScene(slicer):
     yield
     slicerhost.closeScene()
-
-
-class Seconds:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 def frame(pixels, number=0, stream="Live"):
@@ -81,7 +75,7 @@ def test_the_node_of_a_loaded_scene_is_used_again(slicer):
 
 
 def test_a_nearly_black_first_image_does_not_leave_everything_white(slicer):
-    clock = Seconds()
+    clock = Clock(now=0.0)
     volume = newLiveVolume(slicer, clock)
     volume.show(frame(upTo(2)))
     assert window(volume) == (2, 1)
@@ -98,7 +92,7 @@ def test_a_nearly_black_first_image_does_not_leave_everything_white(slicer):
 
 
 def test_the_users_window_stays_also_during_the_first_second(slicer):
-    volume = newLiveVolume(slicer, Seconds())
+    volume = newLiveVolume(slicer, Clock(now=0.0))
     volume.show(frame(upTo(100)))
     volume.node.GetDisplayNode().SetWindowLevel(42, 21)
     volume.show(frame(upTo(1000), 1))
@@ -106,7 +100,7 @@ def test_the_users_window_stays_also_during_the_first_second(slicer):
 
 
 def test_the_button_sets_the_window_and_ends_the_refinement(slicer):
-    volume = newLiveVolume(slicer, Seconds())
+    volume = newLiveVolume(slicer, Clock(now=0.0))
     volume.show(frame(upTo(100)))
     volume.setWindow()
     volume.show(frame(upTo(1000), 1))
@@ -114,7 +108,7 @@ def test_the_button_sets_the_window_and_ends_the_refinement(slicer):
 
 
 def test_always_follows_each_image_and_leaves_the_last_window(slicer):
-    volume = newLiveVolume(slicer, Seconds())
+    volume = newLiveVolume(slicer, Clock(now=0.0))
     volume.windowMode = "always"
     for number, top in enumerate((1000, 10, 300)):
         volume.show(frame(upTo(top), number))
@@ -125,7 +119,7 @@ def test_always_follows_each_image_and_leaves_the_last_window(slicer):
 
 
 def test_colour_is_shown_as_it_is_and_another_type_begins_anew(slicer):
-    clock = Seconds()
+    clock = Clock(now=0.0)
     volume = newLiveVolume(slicer, clock)
     colour = np.full((1, 4, 5, 3), 3, np.uint8)
     for number in range(3):
@@ -215,7 +209,7 @@ def test_views_are_fitted_anew_when_the_first_image_was_another(slicer, sliceLog
     from RealTimeImagingLib.Scene.LiveVolumes import LiveVolumes
     from RealTimeImagingLib.Scene.Views import Views
 
-    clock = Seconds()
+    clock = Clock(now=0.0)
     volumes = LiveVolumes(slicer.mrmlScene, Views(sliceLogics), clock)
     red, yellow = (
         logic

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import pytest
 from RealTimeImagingLib import FolderSettings
+from unit.clocks import Clock
 
 from .conftest import until, untilStopped
 from .test_Panel import panelOf
 
 
-class Clock:
-    seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(now=100.0)
 
 
 @pytest.fixture
@@ -30,7 +24,7 @@ def pace(module, clock):
 
 def paint(pace, clock, seconds):
     pace.partEnds()
-    clock.seconds += seconds
+    clock.now += seconds
     pace.painted()
 
 
@@ -52,7 +46,7 @@ def test_aSlowWindowIsPaintedEvery1200Milliseconds(pace, clock, painting, wait):
         paint(pace, clock, painting)
     assert pace.wait() == pytest.approx(wait)
     assert pace.part == float("inf")
-    clock.seconds += 10
+    clock.now += 10
     assert pace.wait() == 0.2
 
 

@@ -7,21 +7,15 @@ import time
 import numpy as np
 import pytest
 from RealTimeImagingLib.Model.Frame import Frame
+from unit.clocks import Clock
 
 VIEWS = ("Red", "Yellow", "Green")
-
-
-class Seconds:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
 def seconds(logic):
     """Clock of the texts."""
-    logic.volumes.texts._clock = Seconds()
+    logic.volumes.texts._clock = Clock(now=100.0)
     return logic.volumes.texts._clock
 
 

@@ -29,6 +29,7 @@ from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Folder import FolderSettings
 from RealTimeImagingLib.Sources.Folder.Source import FolderSource
 from unit import processes
+from unit.clocks import Clock
 
 PROGRAM = Path(linkPackage).with_name("Program.py")
 
@@ -86,17 +87,6 @@ def until(condition, seconds=10.0):
     while not condition():
         assert time.monotonic() < end, "it did not come to be in time"
         threading.Event().wait(0.002)
-
-
-class Clock:
-    """Monotonic seconds that pass only when told to: by setting ``now``, or ``tick``, which each call adds."""
-
-    def __init__(self, tick=0.0):
-        self.now, self.tick = 1000.0, tick
-
-    def __call__(self):
-        self.now += self.tick
-        return self.now
 
 
 class Receiver:

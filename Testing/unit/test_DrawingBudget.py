@@ -2,17 +2,10 @@
 
 import pytest
 from RealTimeImagingLib.Host.DrawingBudget import LONGEST, SHARE, DrawingBudget
+from unit.clocks import Clock
 
 SCHEDULED = 0.017
 """Seconds from a change of a view to its drawing, as in Slicer."""
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 class Window:

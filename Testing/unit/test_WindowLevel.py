@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from RealTimeImagingLib.Model.Frame import SCALAR_TYPES
 from RealTimeImagingLib.Scene.WindowLevel import SAMPLES, FirstImages, windowLevel
+from unit.clocks import Clock
 
 anything = arrays.arrays(st.sampled_from(SCALAR_TYPES), arrays.array_shapes(min_dims=3, max_dims=4, max_side=6))
 
@@ -117,16 +118,9 @@ def test_colour_is_taken_as_values(components):
     assert windowLevel(pixels) == (250, 125)
 
 
-class Seconds:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def seconds():
-    return Seconds()
+    return Clock(now=0.0)
 
 
 @pytest.fixture
