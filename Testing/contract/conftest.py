@@ -1,8 +1,12 @@
 """Every contract test runs in one booted host; an exception in a slot or an error message of VTK fails the test."""
 
+import json
+
 import pytest
 import slicerhost
 from contract import library
+from unit import crashes
+from unit.recordings import child
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +85,24 @@ def writeModule(tmp_path):
     yield write
     for module in list(slicerhost.boot().app.moduleManager().modulesNames()):
         slicerhost.unloadModule(module)
+
+
+@pytest.fixture(scope="module")
+def dies():
+    """Record or repair in a process that dies at a step; return the acknowledged numbers, and whether it died."""
+    process = child(crashes.__file__)
+
+    def run(what, folder, step, after):
+        process.stdin.write(json.dumps([what, str(folder), step, after]) + "\n")
+        process.stdin.flush()
+        stored = []
+        for line in iter(process.stdout.readline, ""):
+            word, value = line.split()
+            if word == "end":
+                return stored, value == "died"
+            stored.append(int(value))
+        raise AssertionError("the process ended")
+
+    yield run
+    process.communicate()
+    assert process.returncode == 0

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import textwrap
-import threading
 
 import numpy as np
 import pytest
@@ -13,30 +12,9 @@ from contract.inSlicer import posesInSlicer
 from RealTimeImagingLib.Recording import MessageRecorder, openMessages, openRecording, repair
 from unit import crashes
 from unit.conftest import snapshot
-from unit.recordings import bytesOf, child, countWords, deviceMessage, poseAt, recordMessages
+from unit.recordings import bytesOf, countWords, deviceMessage, killAfter, poseAt, recordMessages
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
-
-
-@pytest.fixture(scope="module")
-def dies():
-    """Record or repair in a process that dies at a step; return the acknowledged numbers, and whether it died."""
-    process = child(crashes.__file__)
-
-    def run(what, folder, step, after):
-        process.stdin.write(json.dumps([what, str(folder), step, after]) + "\n")
-        process.stdin.flush()
-        stored = []
-        for line in iter(process.stdout.readline, ""):
-            word, value = line.split()
-            if word == "end":
-                return stored, value == "died"
-            stored.append(int(value))
-        raise AssertionError("the process ended")
-
-    yield run
-    process.communicate()
-    assert process.returncode == 0
 
 
 def assertHolds(slicer, path, given):
@@ -155,13 +133,7 @@ OFTEN = textwrap.dedent("""
 @pytest.mark.parametrize("seed", range(12))
 def test_killed_at_a_random_moment_every_acknowledged_message_is_kept(slicer, tmp_path, seed):
     """Images and messages of one process: both are there, on one axis of time."""
-    process = child("-c", OFTEN, tmp_path)
-    process.stdout.readline()
-    threading.Event().wait(random.Random(seed).uniform(0, 0.1))
-    process.kill()
-    told = process.stdout.read().split()  # communicate() skips bytes that readline() has read ahead
-    process.communicate()
-    acknowledged = int(told[-1]) if told else 1
+    acknowledged = killAfter(random.Random(seed).uniform(0, 0.1), OFTEN, tmp_path)
     repairs = {one.recording: one for one in repair(str(tmp_path))}
     found = repairs["Test.messages"]
     count = openMessages(found.messages[0]).count

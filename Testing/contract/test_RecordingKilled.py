@@ -1,11 +1,9 @@
 """Processes killed while they record or repair: acknowledged frames are kept, and the report is true."""
 
-import json
 import os
 import random
 import shutil
 import textwrap
-import threading
 from pathlib import Path
 
 import pytest
@@ -14,31 +12,9 @@ from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording, repair
 from RealTimeImagingLib.Recording.Lines import PartLine
 from unit import crashes
-from unit.recordings import assertHolds, assertRepaired, bytesOf, child, countWords, manifestOf, quickFrame
+from unit.recordings import assertHolds, assertRepaired, bytesOf, countWords, killAfter, manifestOf, quickFrame
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
-
-
-@pytest.fixture(scope="module")
-def dies():
-    """Record or repair in a process that dies at a step; return the acknowledged numbers, and whether it died."""
-    process = child(crashes.__file__)
-
-    def run(what, folder, step, after):
-        process.stdin.write(json.dumps([what, str(folder), step, after]) + "\n")
-        process.stdin.flush()
-        lines = iter(process.stdout.readline, "")
-        stored = []
-        for line in lines:
-            word, value = line.split()
-            if word == "end":
-                return stored, value == "died"
-            stored.append(int(value))
-        raise AssertionError("the process ended")
-
-    yield run
-    process.communicate()
-    assert process.returncode == 0
 
 
 def left(folder):
@@ -165,13 +141,7 @@ OFTEN = textwrap.dedent("""
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", ["small", "big", "changing", "stopping"])
 def test_killed_at_a_random_moment_every_acknowledged_frame_is_kept(slicer, tmp_path, kind, seed):
-    process = child("-c", OFTEN, tmp_path, kind)
-    process.stdout.readline()
-    threading.Event().wait(random.Random(f"{kind}{seed}").uniform(0, 0.06))
-    process.kill()
-    told = process.stdout.read().split()  # communicate() skips bytes that readline() has read ahead
-    process.communicate()
-    acknowledged = int(told[-1]) if told else 1
+    acknowledged = killAfter(random.Random(f"{kind}{seed}").uniform(0, 0.06), OFTEN, tmp_path, kind)
     lines, rest = left(tmp_path)
     whole = {path.name for path in tmp_path.glob("*.json")}
     repairs = repair(str(tmp_path))

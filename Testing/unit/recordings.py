@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,17 @@ def manifestOf(path):
 def child(*command):
     """A Python process that can import what this one can."""
     return processes.start(*command, text=True, environment={"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def killAfter(seconds, program, *arguments):
+    """Kill a program so many seconds after its first line; return the number in its last line."""
+    process = child("-c", program, *arguments)
+    process.stdout.readline()
+    threading.Event().wait(seconds)
+    process.kill()
+    told = process.stdout.read().split()  # communicate() skips bytes that readline() has read ahead
+    process.communicate()
+    return int(told[-1]) if told else 1
 
 
 def bytesOf(folder):
