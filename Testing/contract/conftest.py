@@ -6,7 +6,7 @@ import pytest
 import slicerhost
 from contract import library
 from unit import crashes
-from unit.recordings import child
+from unit.recordings import ageLocks, child
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +99,7 @@ def dies():
         for line in iter(process.stdout.readline, ""):
             word, value = line.split()
             if word == "end":
+                ageLocks(folder)
                 return stored, value == "died"
             stored.append(int(value))
         raise AssertionError("the process ended")

@@ -12,7 +12,7 @@ from contract.inSlicer import posesInSlicer
 from RealTimeImagingLib.Recording import MessageRecorder, openMessages, openRecording, repair
 from unit import crashes
 from unit.conftest import snapshot
-from unit.recordings import bytesOf, countWords, deviceMessage, killAfter, poseAt, recordMessages
+from unit.recordings import ageLocks, bytesOf, countWords, deviceMessage, killAfter, poseAt, recordMessages
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
 
@@ -134,6 +134,7 @@ OFTEN = textwrap.dedent("""
 def test_killed_at_a_random_moment_every_acknowledged_message_is_kept(slicer, tmp_path, seed):
     """Images and messages of one process: both are there, on one axis of time."""
     acknowledged = killAfter(random.Random(seed).uniform(0, 0.1), OFTEN, tmp_path)
+    ageLocks(tmp_path)
     repairs = {one.recording: one for one in repair(str(tmp_path))}
     found = repairs["Test.messages"]
     count = openMessages(found.messages[0]).count

@@ -12,7 +12,16 @@ from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording, repair
 from RealTimeImagingLib.Recording.Lines import PartLine
 from unit import crashes
-from unit.recordings import assertHolds, assertRepaired, bytesOf, countWords, killAfter, manifestOf, quickFrame
+from unit.recordings import (
+    ageLocks,
+    assertHolds,
+    assertRepaired,
+    bytesOf,
+    countWords,
+    killAfter,
+    manifestOf,
+    quickFrame,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a process that forks is needed")
 
@@ -142,6 +151,7 @@ OFTEN = textwrap.dedent("""
 @pytest.mark.parametrize("kind", ["small", "big", "changing", "stopping"])
 def test_killed_at_a_random_moment_every_acknowledged_frame_is_kept(slicer, tmp_path, kind, seed):
     acknowledged = killAfter(random.Random(f"{kind}{seed}").uniform(0, 0.06), OFTEN, tmp_path, kind)
+    ageLocks(tmp_path)
     lines, rest = left(tmp_path)
     whole = {path.name for path in tmp_path.glob("*.json")}
     repairs = repair(str(tmp_path))

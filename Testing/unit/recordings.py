@@ -114,6 +114,12 @@ def killAfter(seconds, program, *arguments):
     return int(told[-1]) if told else 1
 
 
+def ageLocks(folder):
+    """Make the lock files of a dead process old: a repair leaves one that was just made, and is empty."""
+    for path in Path(folder).glob("*.lock"):
+        os.utime(path, (0, 0))
+
+
 def bytesOf(folder):
     """Names and bytes of all files of a folder."""
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
