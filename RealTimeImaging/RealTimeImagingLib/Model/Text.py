@@ -2,8 +2,8 @@
 
 A file that makes texts declares ``_ = textsOf(__file__)``, and writes ``_("{name} was removed.").format(name=name)``.
 The result is English text, for logs, files and programs. Slicer's extraction of texts finds the literal in ``_()``, and
-the panel translates the template (:mod:`Panel.Translation`). A text is not translated again inside another string: use
-a template with values, or :func:`joined`.
+the panel translates the template (:func:`Panel.Section.translated`). A text is not translated again inside another
+string: use a template with values, or :func:`joined`.
 """
 
 from __future__ import annotations

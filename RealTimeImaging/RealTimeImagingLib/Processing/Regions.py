@@ -64,7 +64,7 @@ class Sphere:
         return f"{self.name}: sphere {_listed((*self.centre, self.radius))}"
 
     def voxels(self, shape: tuple[int, ...], ijkToRAS: Matrix) -> dict[str, Indices]:
-        """Return the indices of the voxels, see :func:`voxelsOf`."""
+        """Return the indices of the voxels, see :meth:`Regions.voxels`."""
         squares = sum(
             (place - middle) ** 2 for place, middle in zip(_places(shape, ijkToRAS), self.centre, strict=True)
         )
@@ -89,7 +89,7 @@ class Box:
         return f"{self.name}: box {_listed((*self.centre, *self.size, *axes))}"
 
     def voxels(self, shape: tuple[int, ...], ijkToRAS: Matrix) -> dict[str, Indices]:
-        """Return the indices of the voxels, see :func:`voxelsOf`."""
+        """Return the indices of the voxels, see :meth:`Regions.voxels`."""
         inBox = np.eye(4)
         inBox[:3, :3] = np.reshape(self.axes, (3, 3))
         inBox[:3, 3] = -inBox[:3, :3] @ self.centre
@@ -113,7 +113,7 @@ class Labels:
     names: Mapping[int, str]
 
     def voxels(self, shape: tuple[int, ...], ijkToRAS: Matrix) -> dict[str, Indices]:
-        """Return the indices of the voxels by region, see :func:`voxelsOf`."""
+        """Return the indices of the voxels by region, see :meth:`Regions.voxels`."""
         labels = resampled(self.pixels, self.ijkToRAS, shape, ijkToRAS, order=0)
         return {name: np.flatnonzero(labels == label) for label, name in self.names.items()}
 

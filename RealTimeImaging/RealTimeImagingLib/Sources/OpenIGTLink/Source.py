@@ -1,7 +1,7 @@
 """OpenIGTLink source: images become frames, one stream a device; other messages become device messages.
 
 Commands: ``send`` {"type", "device", "values"} sends a message to all peers, see
-:func:`OpenIGTLinkTranslation.messageOf`. ``estimateOffset`` {"device", "stream", "seconds"} estimates the time offset
+:func:`Translation.messageOf`. ``estimateOffset`` {"device", "stream", "seconds"} estimates the time offset
 of a tool from the images and poses of the next seconds.
 """
 
