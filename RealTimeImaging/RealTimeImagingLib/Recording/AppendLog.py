@@ -73,7 +73,7 @@ class AppendLog:
         self._sizes[-1] = len(first)
 
     def path(self, suffix: str) -> str:
-        """Path of the log's file with this suffix."""
+        """Return the path of the log's file with this suffix."""
         return os.path.join(self.folder, self.name + suffix)
 
     @property
@@ -288,7 +288,7 @@ class LogRecorder(ABC, Generic[Entry]):
 
     @abstractmethod
     def _numberOf(self, entry: Entry) -> int:
-        """Number of a new entry."""
+        """Return the number of a new entry."""
 
     @abstractmethod
     def _store(self, number: int, entry: Entry) -> None:

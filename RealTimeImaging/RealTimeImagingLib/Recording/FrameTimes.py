@@ -120,7 +120,7 @@ class Origin:
         """Stream of the first poses. Its index never changes; other streams are moved to match it."""
 
     def shiftOf(self, clock: Clock | None) -> float:
-        """Seconds to add to the index of a stream, so that one moment has the same index in all streams.
+        """Return the seconds to add to the index of a stream, so that one moment has the same index in all streams.
 
         :param clock: clock of the stream; None for a stream that has arrival times only.
         """
@@ -222,7 +222,7 @@ class FrameTimes:
         self.start -= frame.timeOffset
 
     def _clockOf(self, device: float, arrival: float, sender: str) -> Clock | None:
-        """The clock of the stream, perhaps shared with another stream; None while it is unknown."""
+        """Return the clock of the stream, perhaps shared with another stream; None while it is unknown."""
         if self.clock is not None:
             return self.clock
         clocks = (clock for clock in self.origin.clocks if clock.sender == sender)
@@ -283,5 +283,5 @@ def spread(entries: Sequence[Placed]) -> list[float]:
 
 
 def usable(time: float | None) -> float | None:
-    """The time if it is a finite number, otherwise None."""
+    """Return the time if it is a finite number, otherwise None."""
     return time if time is not None and math.isfinite(time) else None

@@ -47,7 +47,7 @@ def fileName(text: str) -> str:
 
 
 def baseName(name: str, stream: str) -> str:
-    """Base name of the files of one stream of a recording.
+    """Return the base name of the files of one stream of a recording.
 
     :param name: of :func:`fileName` or :func:`candidates`: a longer text would lose the number at its end.
     """
@@ -55,7 +55,7 @@ def baseName(name: str, stream: str) -> str:
 
 
 def recordingName(base: str, stream: str) -> str:
-    """Name of a recording, by the base name of the files of one of its streams."""
+    """Return the name of a recording, by the base name of the files of one of its streams."""
     return base.removesuffix(f"-{fileName(stream)}")
 
 
@@ -67,7 +67,7 @@ def candidates(name: str) -> Iterator[str]:
 
 
 def partName(base: str, part: int) -> str:
-    """Base name of the files of a part.
+    """Return the base name of the files of a part.
 
     :param part: number of the part, from 1.
     """
@@ -75,17 +75,17 @@ def partName(base: str, part: int) -> str:
 
 
 def isFileName(name: object) -> bool:
-    """Whether a value from a file names a file of the same folder."""
+    """Return whether a value from a file names a file of the same folder."""
     return isinstance(name, str) and name not in ("", ".", "..") and "\0" not in name and os.path.basename(name) == name
 
 
 def isPartOf(base: str, name: str) -> bool:
-    """Whether a name without suffix can belong to a part of the recording."""
+    """Return whether a name without suffix can belong to a part of the recording."""
     return re.fullmatch(rf"{re.escape(base)}(_[1-9][0-9]*)?", name) is not None
 
 
 def nothingIsNamed(folder: str, name: str, besides: str = "") -> bool:
-    """Whether a base name is free.
+    """Return whether a base name is free.
 
     :param besides: suffix of a file that may exist.
     """

@@ -42,7 +42,7 @@ _PACKED = 100
 
 
 def versions() -> dict[str, str]:
-    """Versions of the software that writes a recording."""
+    """Return the versions of the software that writes a recording."""
     return {
         "format": str(VERSION),
         "python": platform.python_version(),
@@ -73,7 +73,7 @@ class Missed:
         return missed
 
     def words(self, noun: str, nouns: str) -> str:
-        """Words for the entries, such as "frames 3 to 5 (3)".
+        """Return words for the entries, such as "frames 3 to 5 (3)".
 
         :param noun: word for one entry. ``nouns``: for several.
         """
@@ -344,18 +344,18 @@ class PackedLines:
 
 
 def flat(matrix: Matrix) -> tuple[float, ...]:
-    """16 numbers of a 4x4 matrix, row by row."""
+    """Return the 16 numbers of a 4x4 matrix, row by row."""
     return tuple(matrix.ravel().tolist())
 
 
 def storedType(dtype: np.dtype[Any]) -> str:
-    """The type with this computer's byte order: pixels are stored as they lie in memory."""
+    """Return the type with this computer's byte order: pixels are stored as they lie in memory."""
     ordered: np.dtype[Any] = dtype.newbyteorder("<" if sys.byteorder == "little" else ">")
     return str(ordered.str)
 
 
 def storable(dtype: str) -> bool:
-    """Whether a text from a file names a type of a recording. NumPy accepts many other texts."""
+    """Return whether a text from a file names a type of a recording. NumPy accepts many other texts."""
     return bool(_TYPE.fullmatch(dtype)) and np.dtype(dtype).newbyteorder("=") in SCALAR_TYPES
 
 
@@ -396,7 +396,7 @@ def _matrix(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """The value in types that JSON can hold."""
+    """Return the value in types that JSON can hold."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):

@@ -142,7 +142,7 @@ class Lock:
 
 
 def isHeld(path: str) -> bool:
-    """Whether a living process holds the file; True in doubt, False without a file."""
+    """Return whether a living process holds the file; True in doubt, False without a file."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
@@ -159,7 +159,7 @@ def isHeld(path: str) -> bool:
 
 
 def isLock(path: str) -> bool:
-    """Whether a file has the text of :meth:`Lock.claim`, or its beginning from a process that died while writing."""
+    """Return whether a file has the text of :meth:`Lock.claim`, or the begin of it that a dying process wrote."""
     try:
         with open(path, "rb") as file:
             text = file.read(1000)
@@ -172,7 +172,7 @@ def isLock(path: str) -> bool:
 
 
 def _isYoung(file: os.stat_result) -> bool:
-    """Whether a process may have made the file and not locked it yet: even a test of the lock would keep it from it."""
+    """Return whether a process may have just made the file: a test of its lock would keep that process from it."""
     return abs(time.time() - file.st_mtime) < _YOUNG
 
 

@@ -164,7 +164,7 @@ class PoseFile:
 
 
 def _poseLines(number: int, matrix: str, index: str, status: str = OK) -> str:
-    """The lines of one pose.
+    """Return the lines of one pose.
 
     :param number: number of the pose, from 0.
     :param matrix: 16 numbers row by row.

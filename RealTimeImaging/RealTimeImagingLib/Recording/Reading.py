@@ -93,7 +93,7 @@ class RecordedPart:
         return index * self.frameBytes
 
     def pixels(self, index: int) -> Pixels:
-        """A copy of a frame's pixels, in native byte order.
+        """Return a copy of a frame's pixels, in native byte order.
 
         :param index: place of the frame in the part, from 0.
         :raises RecordingError: the pixels cannot be read.
@@ -116,7 +116,7 @@ class RecordedPart:
 
 
 def isRecording(path: str) -> bool:
-    """Whether a file is the header of a recording, even a damaged one.
+    """Return whether a file is the header of a recording, even a damaged one.
 
     :raises OSError: the file cannot be read.
     """

@@ -68,7 +68,7 @@ class GrowingPart(AppendLog):
         self._dtype = part.type.newbyteorder("=")
 
     def fits(self, frame: Frame) -> bool:
-        """Whether the frame can be the next frame of this part."""
+        """Return whether the frame can be the next frame of this part."""
         return self.count < MOST_FRAMES and frame.pixels.shape == self.part.shape and frame.pixels.dtype == self._dtype
 
     def append(self, pixels: Pixels, line: FrameLine) -> None:

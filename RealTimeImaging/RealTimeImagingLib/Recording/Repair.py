@@ -67,7 +67,7 @@ class Repair:
     values: list[str] = field(default_factory=list)
 
     def toJSON(self) -> dict[str, Any]:
-        """The line ``repaired`` of a process."""
+        """Return the line ``repaired`` of a process."""
         return {
             "recording": self.recording,
             "name": self.name,
@@ -131,7 +131,7 @@ def _unrepaired(folder: str, base: str, reason: str, name: str = "") -> Repair:
 
 
 def _locked(folder: str) -> list[str]:
-    """Base names of the recordings with a lock."""
+    """Return the base names of the recordings with a lock."""
     try:
         bases = sorted(name[: -len(LOCK)] for name in os.listdir(folder) if name.endswith(LOCK))
     except OSError:
@@ -213,7 +213,7 @@ class _Left(ABC):
         return os.path.join(self._folder, name + suffix)
 
     def _manifest(self) -> dict[str, Any] | None:
-        """The manifest, when the process or an interrupted repair wrote it: everything before it is done then."""
+        """Return the manifest when the process, or an interrupted repair, wrote it: all before it is done then."""
         try:
             manifest = readManifest(self._path(self._base, MANIFEST), self._base)
             if manifest is not None:

@@ -194,7 +194,7 @@ class Client:
         return bool(self.peer.lost) or not (self._waiting or self._sending)
 
     def toJSON(self) -> dict[str, object]:
-        """``name``, ``sent``, ``lost``, ``ignored``."""
+        """Return ``name``, ``sent``, ``lost`` and ``ignored``."""
         return {"name": self.peer.name, "sent": self.sent, "lost": self.lost, "ignored": self.ignored}
 
     def _note(self, now: float) -> None:

@@ -82,7 +82,7 @@ class _Stream:
     """The last volume that was complete by the number of its slices."""
 
     def count(self, declared: int) -> int:
-        """Number of slices that make a volume complete, 0 when it is unknown."""
+        """Return the number of slices that make a volume complete, 0 when it is unknown."""
         return declared if declared and self.trusted else self.learnt
 
 
