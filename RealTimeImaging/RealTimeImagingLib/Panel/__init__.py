@@ -122,19 +122,18 @@ class Panel:
 
     def refreshSoon(self) -> None:
         """Refresh within 1.2 s, mostly 0.2 s: a state, or the visible module, may have changed."""
-        if self._steps or self._showing:
-            self._again = True
-        elif not self._soon:
-            self._soon = True
-            self._refreshTimer.start(math.ceil(1000 * self._pace.wait()))
+        self._refreshLater(asked=False)
 
     def refreshNow(self) -> None:
         """Refresh out of turn, within 0.1 s: the user did something, or a source has another state."""
+        self._refreshLater(asked=True)
+
+    def _refreshLater(self, asked: bool) -> None:
         if self._steps or self._showing:
-            self._again = self._asked = True
-        else:
+            self._again, self._asked = True, self._asked or asked
+        elif asked or not self._soon:
             self._soon = True
-            self._refreshTimer.start(math.ceil(1000 * self._pace.wait(asked=True)))
+            self._refreshTimer.start(math.ceil(1000 * self._pace.wait(asked)))
 
     def settings(self) -> SourceSettings:
         """Return the settings in the form of the chosen source.
@@ -183,9 +182,8 @@ class Panel:
             if self._steps:
                 self._refreshTimer.start(0)
             elif self._again:
-                refresh = self.refreshNow if self._asked else self.refreshSoon
-                self._again = self._asked = False
-                refresh()
+                asked, self._again, self._asked = self._asked, False, False
+                self._refreshLater(asked)
 
     def _begin(self) -> None:
         self._again = self._asked = self._soon = False
