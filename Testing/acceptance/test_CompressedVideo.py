@@ -137,7 +137,7 @@ def test_thePanelSendsVideo(module, logic, device, noErrors):
     assert {(one.message_type, one.fourcc) for one in client.messages} == {("VIDEO", "H264")}
     assert [one.key for one in client.messages] == [True, False, False, False, False]
     shown = decode("H264", [one.data for one in client.messages])
-    assert all(map(np.array_equal, shown, pictures))
+    assert np.array_equal(shown, pictures[:5])
     ui.broadcastCheckBox.checked = False
     logic.stop()
     untilStopped(logic)
