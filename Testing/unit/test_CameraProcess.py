@@ -47,6 +47,7 @@ def test_a_real_video_is_received_completely(acquire):
     shown = [line["frame"] for line in acquisition.lines if "frame" in line]
     places = [int(frame["attributes"]["ReplayedFrame"]) for frame in shown]
     assert [sum_ for *_, sum_ in acquisition.frames] == [expected[place] for place in places]
+    assert shown
     assert all(frame["deviceTime"] for frame in shown)
     assert acquisition.of("log") == []
 

@@ -82,6 +82,7 @@ def test_nothing_is_overwritten(tmp_path, case):
     before = {path: (tmp_path / path).read_bytes() for path in listing(tmp_path) if (tmp_path / path).is_file()}
     second = Program(job).end()["done"]
     assert not set(first) & set(second)
+    assert len(second) == len(first)
     assert all("out_1" in path for path in second)
     assert {path: (tmp_path / path).read_bytes() for path in before} == before
 
