@@ -302,11 +302,30 @@ def test_a_pipe_and_a_link_to_a_folder_are_no_empty_or_unreadable_files(tmp_path
     assert [one.code for one in found] == ["not-an-image"] * 2
 
 
+def test_files_without_a_series_belong_to_that_of_their_folder(tmp_path):
+    for folder in "ab":
+        dicomFile(tmp_path / folder / "1.dcm", np.ones((5, 4), np.int16), (0, 0, 0), SeriesInstanceUID="")
+    found = scanFiles(list(listFiles(str(tmp_path))), {})
+    assert [one.header.series for one in found] == [str(tmp_path / folder) for folder in "ab"]
+
+
+def test_bytes_that_a_big_endian_file_swaps_are_in_their_places(tmp_path):
+    """PS3.5 section A.3: 8 bits in OW are in words with the most significant byte first."""
+    values = np.arange(20, dtype=np.uint8).reshape(5, 4)
+    path = dicomFile(tmp_path / "in" / "a.dcm", values, (0, 0, 0), ExplicitVRBigEndian)
+    data = path.read_bytes()
+    swapped = data.replace(values.tobytes(), values.view(">u2").byteswap().tobytes())
+    assert swapped != data
+    path.write_bytes(swapped.replace(b"\x7f\xe0\0\x10OB", b"\x7f\xe0\0\x10OW"))
+    found = fromUs(tmp_path / "out" / one(convert(tmp_path / "in", tmp_path / "out")).file)[0][0]
+    np.testing.assert_array_equal(found[0], values)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a link needs a right of its own on Windows")
 def test_the_output_folder_is_skipped_by_each_of_its_paths(tmp_path):
-    (tmp_path / "in" / "out").mkdir(parents=True)
-    for path in ("in/a.dcm", "in/out/b.dcm"):
+    for path in ("in/a.dcm", "in/beside/c.dcm", "in/out/b.dcm"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path / "in")
     found = listFiles(str(tmp_path / "in"), str(tmp_path / "link" / "out"))
-    assert list(found) == [str(tmp_path / "in" / "a.dcm")]
+    assert list(found) == [str(tmp_path / path) for path in ("in/a.dcm", "in/beside/c.dcm")]

@@ -13,6 +13,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from RealTimeImagingLib.Conversion import Walker
 from RealTimeImagingLib.Conversion.Headers import TAGS, Refused, Slice
 from RealTimeImagingLib.Conversion.Scan import scanFiles
 from RealTimeImagingLib.Conversion.Walker import Memory, OddError, ShortError, walk
@@ -150,6 +151,23 @@ def test_values_of_other_lengths_are_found_with_what_is_remembered(tmp_path, num
             path = dicomFile(tmp_path / "a", np.ones((5, 4), np.int16), place, InstanceNumber=number, StudyID=word)
             data = path.read_bytes()
             assert walk(data, WANTED, True, memory) == walk(data, WANTED, True)
+
+
+def test_what_is_remembered_is_bounded_and_keeps_the_order_of_elements(tmp_path, monkeypatch):
+    data = dicomFile(tmp_path / "a", np.ones((5, 4), np.int16), (1, 2, 3), StudyID="1").read_bytes()
+    memory = Memory(WANTED)
+    walk(data, WANTED, True, memory)
+    element = data[(begin := data.index(b"\x20\0\x10\0SH")) :][:10]
+    twice = data[: begin + 10] + element + data[begin + 10 :]
+    for known in (memory, None):
+        with pytest.raises(OddError, match="not in order"):
+            walk(twice, WANTED, True, known)
+    known = memory.of(True, "<")
+    monkeypatch.setattr(Walker, "MOST", 50)
+    for number in range(20):
+        path = dicomFile(tmp_path / "a", np.ones((5, 4), np.int16), (1, 2, 3), SeriesDescription="x" * 2 * number)
+        walk(path.read_bytes(), WANTED, True, memory)
+        assert len(known._runs) < 150
 
 
 def test_a_value_that_pydicom_cannot_read_makes_an_image_but_no_slice(tmp_path, caplog):
