@@ -245,16 +245,36 @@ def test_a_file_that_is_removed_begins_a_part(tmp_path, suffix):
 
 
 @posix
-def test_files_without_a_frame_are_removed_as_soon_as_that_is_possible(tmp_path):
+@pytest.mark.parametrize("later", [True, False])
+def test_files_without_a_frame_are_removed_as_soon_as_that_is_possible(tmp_path, later):
     recording, shape = recorder(tmp_path), (10, 20, 30)
     with filesOfAtMost(2000):  # enough for the line of the part
         assert not recording.append(frame(0, shape))
     with withoutRights(tmp_path):
         assert not recording.append(frame(1, shape))
     assert "Test-Scan.jsonl" in names(tmp_path)
-    assert recording.append(frame(2, shape))
-    assertHolds(recording.finish(), [frame(2, shape)])
-    assert names(tmp_path) == ["Test-Scan.json", "Test-Scan.raw", "Test-Scan.seq.nhdr"]
+    if later:
+        assert recording.append(frame(2, shape))
+        assertHolds(recording.finish(), [frame(2, shape)])
+        assert names(tmp_path) == ["Test-Scan.json", "Test-Scan.raw", "Test-Scan.seq.nhdr"]
+    else:
+        assert recording.finish() == []
+        assert not [name for name in names(tmp_path) if not name.endswith(".json")]
+
+
+@posix
+def test_files_without_a_frame_that_another_recorder_has_replaced_stay(tmp_path):
+    first, second, shape = recorder(tmp_path), recorder(tmp_path), (10, 20, 30)
+    with filesOfAtMost(2000):
+        assert not first.append(frame(0, shape))
+    with withoutRights(tmp_path):
+        assert not first.append(frame(1, shape))
+    for name in names(tmp_path):
+        (tmp_path / name).unlink()
+    assert second.append(frame(2))
+    assert first.append(frame(3, shape))
+    assertHolds(second.finish(), [frame(2)])
+    assertHolds(first.finish(), [frame(3, shape)])
 
 
 @posix

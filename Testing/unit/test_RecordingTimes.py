@@ -303,9 +303,8 @@ def test_a_fast_clock_is_not_mistaken_for_a_late_first_message(tmp_path):
     slow.finish()
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_part_that_is_closed_early_and_the_next_have_one_axis(tmp_path, killed):
-    """The size changes in the middle, when the delay of the first message is known."""
+def inTwoParts(tmp_path, closed):
+    """A recorder of 40 images of which the first was late; the size changes at image ``closed``."""
     origin = Origin()
     poses = FrameTimes(origin)
     origin.reference = poses
@@ -314,11 +313,28 @@ def test_a_part_that_is_closed_early_and_the_next_have_one_axis(tmp_path, killed
         each = frame(number, receiveTime=START + number * PERIOD, deviceTime=3600 + number * PERIOD)
         poses.take(each, poses.of(each))
         arrival = max(0.3, number * PERIOD) + 1e-6
-        shape = (1, 2, 3) if number < 25 else (1, 2, 4)
+        shape = (1, 2, 3) if number < closed else (1, 2, 4)
         assert images.append(frame(number, shape, stream="US", receiveTime=START + arrival, deviceTime=number * PERIOD))
+    return images
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_part_that_is_closed_early_and_the_next_have_one_axis(tmp_path, killed):
+    """The size changes in the middle, when the delay of the first message is known."""
+    images = inTwoParts(tmp_path, 25)
     if killed:
         images._lock.release(remove=False)
     paths = repair(str(tmp_path))[0].headers if killed else images.finish()
     first, second = (openRecording(path) for path in paths)
     assert [*first.times, *second.times] == pytest.approx([number * PERIOD for number in range(40)], abs=1e-4)
     assert [entry["time"] for part in (first, second) for entry in part.frames] == [*first.times, *second.times]
+    parts = manifestOf(paths[0])["parts"]
+    spans = [(part.times[0], part.times[-1]) for part in (first, second)]
+    assert [(part["firstTime"], part["lastTime"]) for part in parts] == spans
+
+
+def test_a_part_stays_behind_the_one_that_is_closed(tmp_path):
+    """The delay of the first message becomes known in the second part: moved by it, that would begin in the first."""
+    first, second = (openRecording(path) for path in inTwoParts(tmp_path, 3).finish())
+    assert first.times == pytest.approx([0.3 + number * PERIOD for number in range(3)], abs=1e-4)
+    assert second.times == pytest.approx([0.3 + number * PERIOD for number in range(3, 40)], abs=1e-4)
