@@ -282,6 +282,7 @@ def test_a_damaged_manifest_without_lines_is_named(tmp_path):
     before = snapshot(tmp_path)
     (found,) = repair(str(tmp_path))
     assert (found.event.code, snapshot(tmp_path)) == ("recording-unrepaired", before)
+    assert "its manifest is damaged" in found.event.text
 
 
 def test_damaged_messages_are_named_and_the_others_are_finished(tmp_path):

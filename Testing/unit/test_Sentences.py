@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import struct
+import zlib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import RealTimeImagingLib
+from RealTimeImagingLib.Model.Errors import SettingsError
+from RealTimeImagingLib.Model.Files import reasonOf
 
 LIBRARY = Path(RealTimeImagingLib.__file__).parent
 CONVERTED = (
@@ -176,6 +182,43 @@ def foreignWords(tree, library):
             if id(node) not in allowed and isinstance(value, ast.Name) and value.id == handler.name:
                 found.add(value.lineno)
     return sorted(found)
+
+
+class FFmpegError(ValueError):
+    """An error with FFmpeg's words, as PyAV raises it."""
+
+    strerror = "Invalid data found"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "it has bytes that are no text"),
+        (MemoryError(), "there is not enough memory"),
+        (RecursionError("maximum depth"), "its parts nest too deeply"),
+        (struct.error("unpack requires a buffer"), "it ends too early"),
+        (EOFError(), "it ends too early"),
+        (zlib.error("Error -3"), "its compressed bytes are damaged"),
+        (IndexError("list index out of range"), "a part of it is missing"),
+        (KeyError("x" * 100), f'"{"x" * 60}" is missing'),
+        (OverflowError("int too large"), "a number in it is too large, or impossible"),
+        (AttributeError("no attribute"), "a value in it is missing, or of another kind than expected"),
+        (TypeError("not iterable"), "a value in it is missing, or of another kind than expected"),
+        (ValueError("invalid literal"), "a value in it is impossible"),
+        (FFmpegError("[Errno 1094995529]"), "Invalid data found"),
+        (AssertionError(), "it is damaged"),
+        (ImportError("DLL load failed", name="av"), "the Python package av is missing, or does not fit this computer"),
+        (TimeoutError("timed out"), "no answer in time"),
+        (json.JSONDecodeError("Expecting value", "{\n]", 2), "there is a mistake in line 2"),
+        (ElementTree.ParseError("mismatched tag"), "there is a mistake in line 3"),
+        (SettingsError("Our own sentence."), "Our own sentence."),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_errors_of_python_have_plain_words(error, words):
+    if isinstance(error, ElementTree.ParseError):
+        error.position = (3, 0)
+    assert reasonOf(error) == words
 
 
 def proseOutside(tree):
