@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from RealTimeImagingLib.Formats import openImageFile
-from RealTimeImagingLib.Formats.DICOM.Geometry import seconds
+from RealTimeImagingLib.Formats.DICOM.Geometry import numbersOf, seconds
 from RealTimeImagingLib.Model.Frame import NO_PLACE
 from unit.readers import (
     assertSame,
@@ -166,6 +166,7 @@ def test_one_position_and_a_spacing_are_a_volume(tmp_path):
         (1, "nan,0,0", "1,0,0,0,1,0", "ImagePositionPatient nan,0,0"),
         (4, "1,2,3", "0,0,0,0,0,0", "ImageOrientationPatient 0,0,0,0,0,0"),
         (1, "7", "", "ImagePositionPatient 7"),
+        (1, ",".join(40 * "1"), "", "ImagePositionPatient " + 30 * "1,"),
         (1, "", "", None),
     ],
 )
@@ -173,6 +174,12 @@ def test_a_place_that_is_none_is_an_attribute(tmp_path, count, position, orienta
     place = {"ImagePositionPatient": position.split(","), "ImageOrientationPatient": orientation.split(",")}
     image = read(made(tmp_path / "a.dcm", FRAMES[:count], **place))[0]
     assert image.attributes.get(NO_PLACE) == (given and given.replace(",", "\\"))
+
+
+def test_the_letters_of_a_text_are_no_numbers():
+    dataset = Dataset()
+    dataset.add_new("ImagePositionPatient", "LO", "123")
+    assert numbersOf(dataset, "ImagePositionPatient", 3) is None
 
 
 def test_rt_dose_is_a_volume():
