@@ -146,8 +146,11 @@ def test_what_is_no_image_is_refused_with_words(tmp_path, fields, code):
     assert refusal(handmade(tmp_path / "a.mha", fields, bytes(24))).code == code
 
 
-def test_another_beginning_is_refused(tmp_path):
-    (tmp_path / "a.mha").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300))
+@pytest.mark.parametrize(
+    "beginning", [b"\x89PNG\r\n\x1a\n" + bytes(300), b"\x89PNG\0", b"<a href='b'>", b"no field " * 30], ids=range(4)
+)
+def test_another_beginning_is_refused(tmp_path, beginning):
+    (tmp_path / "a.mha").write_bytes(beginning)
     assert refusal(tmp_path / "a.mha").code == "not-an-image"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 from RealTimeImagingLib.Formats import openImageFile
-from RealTimeImagingLib.Formats.DICOM.Stacking import ARRIVING, CONVERTED, EVEN, FRAMES, areMoments, placesOf
+from RealTimeImagingLib.Formats.DICOM.Stacking import ARRIVING, CONVERTED, EVEN, FRAMES, areMoments, placesOf, stacked
 from RealTimeImagingLib.Model.Event import Event
 from unit.conversions import LPS, convert, fromITK
 from unit.dicomSource import OBLIQUE, Receiver, Scanner, slice_
@@ -243,6 +243,15 @@ def test_the_tolerances_differ_as_declared():
     assert (FRAMES.along, ARRIVING.along, CONVERTED.along) == (EVEN, EVEN, 0.25)
     assert (FRAMES.tilted, ARRIVING.tilted, CONVERTED.tilted) == (False, False, True)
     assert [one.mostMissing(9) for one in (FRAMES, ARRIVING, CONVERTED)] == [4.5, 9, 4.5]
+
+
+def test_the_slice_distance_is_the_usual_one():
+    """A small distance beside others would move the slice behind a large gap by a place."""
+    places = [*range(30), 44]
+    positions = np.zeros((31, 3))
+    positions[:, 2] = 4.0 * np.array(places)
+    positions[3:5, 2] += 0.079, -0.079
+    assert stacked(positions, np.eye(4), ARRIVING).numbers == places
 
 
 def test_heights_in_one_place_keep_their_order():

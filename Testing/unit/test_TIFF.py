@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import SimpleITK
 import tifffile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import openImageFile
 from RealTimeImagingLib.Model.Frame import pictureToRAS
@@ -74,6 +74,7 @@ def fields(path, **values):
     packing=st.sampled_from([None, "zlib"]),
     predictor=st.booleans(),
 )
+@example("u1", "<", False, (1, 10, 4), 0, False, {"rowsperstrip": 7}, None, False)
 def test_values_equal_tifffiles(tmp_path, dtype, order, big, shape, colours, planar, layout, packing, predictor):
     array = counted((*shape, colours) if colours else shape, dtype)
     options = {"byteorder": order, "bigtiff": big, "compression": packing, **layout}
