@@ -87,7 +87,15 @@ def test_a_job_survives_json():
         assert ExportJob.fromJSON(json.loads(json.dumps(job.toJSON()))) == job
 
 
-@pytest.mark.parametrize("values", [{"format": "nii"}, {"unknown": 1}, {"snapshot": 3}, {"snapshot": {"x": 1}}])
-def test_an_invalid_description_of_a_job_is_rejected(values):
-    with pytest.raises(SettingsError):
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"format": "nii"}, "The export needs a value of destination"),
+        ({"unknown": 1}, "The export has no setting 'unknown'"),
+        ({"format": "nrrd", "destination": "a", "snapshot": 3}, "The snapshot has settings by name, not 3"),
+        ({"format": "nrrd", "destination": "a", "snapshot": {"x": 1}}, "The snapshot has no setting 'x'"),
+    ],
+)
+def test_an_invalid_description_of_a_job_is_rejected(values, words):
+    with pytest.raises(SettingsError, match=words):
         ExportJob.fromJSON(values)

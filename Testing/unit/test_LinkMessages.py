@@ -126,6 +126,15 @@ def test_a_line_that_is_no_report_raises(line):
         decode(line)
 
 
+def test_a_frame_on_a_line_has_a_type_of_frames():
+    line = encode(FrameReport(FrameHeader.of(FRAME), EXAMPLES["place"])).decode()
+    for type_ in ("<u2", ">f8", "|u1"):
+        decode(line.replace(FRAME.pixels.dtype.str, type_).encode())
+    for type_ in ("xu1", "<c8", "|O"):
+        with pytest.raises(LinkError, match="no message"):
+            decode(line.replace(FRAME.pixels.dtype.str, type_).encode())
+
+
 def test_receivers_get_their_messages_and_those_of_a_base_class_first():
     receivers, heard = Receivers(), []
     receivers.connect(StatusReport, lambda source, message: heard.append((source, message.status)))

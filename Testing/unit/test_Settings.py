@@ -334,6 +334,26 @@ def test_an_unknown_setting_is_named_with_those_that_there_are():
         settingsFromJSON({"kind": "folder", "folder": "a", "speed": 3})
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([1], "The conversion has settings by name, not [1]."),
+        ({"input": "a"}, "The conversion needs a value of output."),
+        ({"y" * 99: 1}, f"The conversion has no setting '{'y' * 60}'; it has input"),
+        ({f"x{number}": 1 for number in range(9)}, "has no setting 'x0', 'x1', 'x2', 'x3', 'x4'; it has"),
+    ],
+)
+def test_names_of_settings_are_checked(values, words):
+    with pytest.raises(SettingsError) as caught:
+        ConversionSettings.fromJSON(values)
+    assert words in str(caught.value)
+
+
+def test_a_path_is_no_number():
+    with pytest.raises(SettingsError, match='"folder" is a path, not 5'):
+        FolderSettings(5)
+
+
 # ---- settings of other packages
 
 STREAM = dataclasses.field(default="Other", metadata=about("Volume name", "Name."))
