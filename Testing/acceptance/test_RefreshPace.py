@@ -45,9 +45,10 @@ def test_aSlowWindowIsPaintedEvery1200Milliseconds(pace, clock, painting, wait):
     for _ in range(5):
         paint(pace, clock, painting)
     assert pace.wait() == pytest.approx(wait)
+    assert pace.wait(asked=True) == pytest.approx(max(0, 0.1 - painting))
     assert pace.part == float("inf")
     clock.now += 10
-    assert pace.wait() == 0.2
+    assert (pace.wait(), pace.wait(asked=True)) == (0.2, 0)
 
 
 def test_oneSlowPaintingChangesNothing(pace, clock):
