@@ -94,8 +94,8 @@ def test_aChangeDuringASlowRefreshWaitsForTheNextOne(module, noErrors):
     assert 1000 < panel._refreshTimer.interval <= 1200
 
 
-def test_anActionIsShownAtOnceInASlowWindow(module, logic, incoming, noErrors):
-    """So is a source that starts or stops; what a refresh itself changes is no action."""
+def test_anActionIsShownAtOnceInASlowWindow(module, logic, incoming, tmp_path, noErrors):
+    """So is a source or a recording that starts or stops; what a refresh itself changes is no action."""
     panel = panelOf(module)
     panel.refresh()
     until(lambda: panel._pace._paintings)
@@ -123,7 +123,8 @@ def test_anActionIsShownAtOnceInASlowWindow(module, logic, incoming, noErrors):
     logic.changed.emit()
     assert panel._refreshTimer.interval > 1000
     until(lambda: panel.ui.statusLabel.text.startswith("No image has arrived"))
-    assert waits()
-    logic.stop()
-    assert panel._refreshTimer.interval <= 100
+    for action in (lambda: logic.startRecording(tmp_path / "out"), logic.stopRecording, logic.stop):
+        assert waits()
+        action()
+        assert panel._refreshTimer.interval <= 100
     untilStopped(logic)
