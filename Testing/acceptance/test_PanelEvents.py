@@ -106,6 +106,26 @@ def test_aChangeDuringARefreshIsShown(ui, module, logic):
     until(lambda: lines(ui)[0] == "Later.")
 
 
+def test_aChangeInTheLastPieceOfARefreshIsShownSoon(module, logic, tmp_path, noErrors):
+    """The panel writes into the status bar at last."""
+    import qt
+
+    panel, changes = panelOf(module), []
+    window = qt.QMainWindow()
+    window.setObjectName("qSlicerMainWindow")
+
+    def change(text):
+        changes.append(text)
+        logic.changed.emit()
+
+    window.statusBar().connect("messageChanged(QString)", change)
+    logic.startRecording(tmp_path / "out")
+    panel.refresh()
+    assert len(changes) == 1
+    assert panel._soon
+    assert panel._refreshTimer.interval <= 200
+
+
 def test_aFilterThatIsChosenDuringARefreshStays(ui, module, logic):
     for number in range(60):
         logic._callbacks.report(Event("note", f"Note {number}."))
