@@ -86,6 +86,31 @@ def test_anEmptyListTakesNoRoomAndOffersNothing(ui, logic):
     assert len(logic.events()) == 3
 
 
+def test_aLineHasTheColourOfItsLevelAndTheWholeTextAsItsTip(ui, module, logic):
+    """Also when lines move down, and when they come again."""
+    import qt
+    from RealTimeImagingLib.Panel.Section import warningColour
+
+    box = ui.eventsList
+    normal, warning = box.palette.color(qt.QPalette.Text).name(), warningColour(box)
+
+    def shown():
+        items = [box.item(row) for row in range(box.count)]
+        tips = [item.toolTip().replace("\u200b", "").replace("\n", "") for item in items]
+        return [(item.foreground().color().name(), name in tip) for item, tip in zip(items, tips, strict=True)]
+
+    name = "x" * 300
+    assert shown() == [(warning, False), (warning, False), (normal, False)]
+    logic._callbacks.report(Event("damaged", f"/in/{name}.nii is damaged.", "warning"))
+    panelOf(module).refresh()
+    assert shown() == [(warning, True), (warning, False), (warning, False), (normal, False)]
+    assert [bool(box.item(row).toolTip()) for row in range(4)] == [True, False, False, False]
+    logic._callbacks.report(Event("note", "Listening.", "info", "", 2000.0))
+    panelOf(module).refresh()
+    assert lines(ui)[0].startswith("Listening.")
+    assert (shown()[0], shown()[1]) == ((normal, False), (warning, True))
+
+
 def test_aCollapsedListIsNotFilled(ui, module, logic):
     ui.statusSection.collapsed = True
     logic._callbacks.report(Event("note", "Later."))
