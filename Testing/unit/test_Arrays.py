@@ -62,6 +62,15 @@ def test_a_matrix_may_be_vtks_or_numbers():
         assert found.dtype == np.float64
 
 
+@pytest.mark.parametrize(
+    ("given", "quoted"), [("x" * 200, "'" + "x" * 79), ([[1.0], [1.0, 2.0]], "[[1.0], [1.0, 2.0]]"), ([None], "[None]")]
+)
+def test_another_matrix_is_quoted(given, quoted):
+    with pytest.raises(FrameError) as caught:
+        imageOf(np.zeros((2, 2)), given)
+    assert str(caught.value) == f"IJKToRAS is a vtkMatrix4x4 or 4x4 numbers, not {quoted}."
+
+
 def test_the_matrix_may_change_afterwards():
     matrix = np.eye(4)
     image = imageOf(np.zeros((2, 2)), matrix)
