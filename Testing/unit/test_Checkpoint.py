@@ -201,9 +201,11 @@ def test_removed_files_are_forgotten_and_their_counts_stay(workFolder):
         for number in range(SPARE_LINES):
             path, verdict = f"/in/{number}.nii", list(Verdict)[number % 3]
             checkpoint.begin(path, (1, 1))
-            if number == 7:
+            if number == 8:
                 checkpoint.accept("Live")
             checkpoint.finish(path, (1, 1), verdict)
+        assert checkpoint.unfinished.keys() == {"/in/8.nii"}
+        (workFolder / f"{FILES_NAME}~").write_bytes(b"of a process that died meanwhile")
         rejected, size = checkpoint.rejected, (workFolder / FILES_NAME).stat().st_size
         checkpoint.forget([f"/in/{number}.nii" for number in range(SPARE_LINES - 5)])
         assert checkpoint.done.keys() == {f"/in/{number}.nii" for number in range(SPARE_LINES - 5, SPARE_LINES)}
@@ -211,10 +213,34 @@ def test_removed_files_are_forgotten_and_their_counts_stay(workFolder):
         assert checkpoint.unfinished == {}
         if os.name == "posix":  # Windows replaces no open file
             assert (workFolder / FILES_NAME).stat().st_size < size / 50
+            with filesOfAtMost((workFolder / FILES_NAME).stat().st_size + 5):
+                checkpoint.finish(*B)
+            assert checkpoint.problem == "disk full"
+            checkpoint._retryAt = 0.0
         checkpoint.begin(*A)
         checkpoint.finish(*A)
         expected = memory(checkpoint)
     assert remembered(workFolder) == expected
+
+
+def test_lines_are_written_anew_after_a_restart_but_not_while_some_wait(workFolder):
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.skip(dict.fromkeys(map(str, range(SPARE_LINES)), (1, 1)))
+        size = (workFolder / FILES_NAME).stat().st_size
+    with Checkpoint(str(workFolder)) as checkpoint:
+        with filesOfAtMost(size + 5):
+            checkpoint.finish(*A, Verdict.REJECTED)
+            checkpoint.forget([str(number) for number in range(SPARE_LINES)])
+            assert checkpoint.problem == "disk full"
+        checkpoint._retryAt = 0.0
+        checkpoint.finish(*B)
+        expected = memory(checkpoint)
+        assert checkpoint.rejected == 1
+    assert remembered(workFolder) == expected
+    with Checkpoint(str(workFolder)) as checkpoint:
+        checkpoint.forget([B[0]])
+        if os.name == "posix":
+            assert (workFolder / FILES_NAME).stat().st_size < 100
 
 
 # ---- files after a kill
