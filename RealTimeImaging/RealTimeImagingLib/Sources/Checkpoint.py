@@ -19,7 +19,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -199,7 +199,7 @@ class Checkpoint:
         self._openPath = None
         self._save()
 
-    def forget(self, paths: Iterable[str]) -> None:
+    def forget(self, paths: Collection[str]) -> None:
         """Forget finished files that were removed; their counts stay."""
         self._append(dict.fromkeys(paths, ()), None)
         for path in paths:
