@@ -97,7 +97,7 @@ def test_each_form_becomes_rows_of_16_bits(opened, form, native):
     assert device.words.endswith(", Y16, 16 bits, driver V4L2")
 
 
-@pytest.mark.parametrize("nbytes", [1, 2 * SCENE.size - 1, 2 * SCENE.size + 1])
+@pytest.mark.parametrize("nbytes", [1, ROWS, 2 * SCENE.size - ROWS, 2 * SCENE.size - 1, 2 * SCENE.size + 1])
 def test_another_number_of_bytes_is_no_picture(opened, nbytes):
     assert opened(np.zeros((1, nbytes), np.uint8)).picture() is None
 
@@ -115,6 +115,12 @@ def test_media_foundation_names_the_camera_only_without_conversion(opened):
         assert np.array_equal(device.picture(), SCENE)
     device = opened(content, YUY2, "MSMF", converted=RGB24)
     assert (device.codec, device.bits) == ("YUY2", 8)
+    assert device.picture().shape == (ROWS, COLUMNS, 3)
+
+
+def test_media_foundation_converts_a_stream(opened):
+    device = opened(SCENE, Y16, "MSMF", converted=RGB24, asked=CameraSettings("rtsp://camera/1"))
+    assert (device.codec, device.bits) == ("", 8)
     assert device.picture().shape == (ROWS, COLUMNS, 3)
 
 
