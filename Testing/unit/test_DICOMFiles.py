@@ -186,9 +186,15 @@ def test_a_file_is_stored_bit_for_bit_and_its_copy_is_known(files):
     assert len(names(files)) == 1
 
 
-@pytest.mark.parametrize("uid", ["1.2.3", "1.2.34"])
-def test_a_file_begins_as_pynetdicom_would_begin_it(uid):
-    meta = create_file_meta(sop_class_uid=MRImageStorage, sop_instance_uid=UID(uid), transfer_syntax=JPEGLSLossless)
+@pytest.mark.parametrize(("uid", "version"), [("1.2.3", "PYNETDICOM_304"), ("1.2.34", "PYNETDICOM_304a")])
+def test_a_file_begins_as_pynetdicom_would_begin_it(monkeypatch, uid, version):
+    monkeypatch.setattr("pynetdicom.PYNETDICOM_IMPLEMENTATION_VERSION", version)
+    meta = create_file_meta(
+        sop_class_uid=MRImageStorage,
+        sop_instance_uid=UID(uid),
+        transfer_syntax=JPEGLSLossless,
+        implementation_version=version,
+    )
     found = fileMeta(MRImageStorage.encode() + b"\0", uid.encode(), JPEGLSLossless)
     assert found == PREAMBLE + encode_file_meta(meta)
 
