@@ -208,6 +208,23 @@ def test_slices_that_wait_while_the_process_is_halted_belong_to_their_volume(rec
     assert receiver.shapes == [(6, 6, 5)]
 
 
+def test_slices_that_wait_for_their_turn_belong_to_their_volume(receive):
+    receiver = receive()
+    volumes = [series(6), series(6)]
+    with sender(receiver.port, *volumes[0]) as association:
+        for one in (*volumes[0][:4], *volumes[1][:4]):
+            association.send_c_store(one)
+        receiver.until(lambda: [len(one.slices) for one in receiver.source._assembly.open] == [4, 4])
+        for one in (*volumes[0][4:], *volumes[1][4:]):
+            association.send_c_store(one)
+        # Each slice takes a turn.
+        receiver.clock.tick = 0.2
+        receiver.step(passes=60.0)
+        receiver.clock.tick = 0.0
+    receiver.until(lambda: len(receiver.frames) == 2, passes=0.5)
+    assert receiver.shapes == [(6, 6, 5)] * 2
+
+
 def test_unevenly_spaced_slices_are_shown_each_in_its_place(receive):
     receiver = receive()
     uid = generate_uid()
