@@ -40,6 +40,11 @@ def test_aCountInTheStatusIsNoNews(logic, incoming):
     assert look(said.format(name="other", count=1056), 0.2) == receiving
     assert look(said.format(name="other", count=1056), 0.6) == ("waiting", "other: 1,056 images received.")
     assert round(states.of[source].rate, 3) == 0.5
+    source.ending = True
+    assert look(said.format(name="other", count=1056), 0.0) == ("waiting", "Stopping.")
+    source.hangs = True
+    assert look(_("The drive does not respond."), 0.0) == ("waiting", "Stopping. The drive does not respond.")
+    source.ending = source.hangs = False
     look(said.format(name="other", count=1056), 5.0)
     assert states.of[source].rate == 0
     untilStopped(logic)

@@ -279,6 +279,21 @@ def recordingFolderHangsInMidStream(world):
     hang.unlink()
 
 
+def test_the_last_close_of_a_recording_that_hangs_is_named(world):
+    hang, folder = world.root / "hangs", world.root / "recordings"
+    waiting(world, program=programThatHangs(world, "os.open", folder / "Run", hang))
+    world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
+    arrive(world.folder / "a.nii", niftiFile(1))
+    world.untilReceived()
+    hang.touch()
+    world.acquisition.send("stop")
+    world.until(lambda: f"Access to {folder} takes more than 3 s." in world.status)
+    assert [line.get("hangs") for line in world.acquisition.lines if "status" in line][-2:] == [None, True]
+    hang.unlink()
+    assert world.acquisition.untilEnd() == 0
+    assert world.acquisition.of("recorded") == [[str(folder / "Run-Live.seq.nhdr")]]
+
+
 def recordingFolderHangsWithoutAnImage(world, call, recording):
     hang, folder = world.root / "hangs", world.root / "recordings"
     waiting(world, program=programThatHangs(world, call, folder, hang))

@@ -27,6 +27,8 @@ class RunningSource:
         self._status: str = _("The acquisition process is starting.")
         self.connectorStatus = ""
         """Status of SlicerOpenIGTLink's connector, which replaces the process's status; empty for other sources."""
+        self.hangs = False
+        """True while an access to a folder or file hangs, which the status says."""
         self._remedy: Remedy | None = None
         self.failure: Event | None = None
         """The last event "failed": the reason when ``state`` is "failed"."""

@@ -280,7 +280,7 @@ class Session:
         handle.storage = message.storage
 
     def _takeStatus(self, handle: RunningSource, message: StatusReport) -> None:
-        handle.status, handle.remedy = message.status, message.remedy
+        handle.status, handle.remedy, handle.hangs = message.status, message.remedy, bool(message.hangs)
 
     def _takeDetails(self, handle: RunningSource, message: DetailsReport) -> None:
         handle.details = message.details

@@ -284,12 +284,16 @@ class DeviceReport(Message):
 
 @dataclass(frozen=True)
 class StatusReport(Counted):
-    """What the source waits for, in words, and the settings that would end the waiting, when there are any."""
+    """What the source waits for, in words, and the settings that would end the waiting, when there are any.
+
+    :param hangs: True when an access to a folder or file hangs, which the words say; otherwise None.
+    """
 
     parts: ClassVar[Parts] = {**Counted.parts, "status": textFromJSON, "remedy": Remedy.fromJSON}
     status: str
     counts: Counts | None = None
     remedy: Remedy | None = None
+    hangs: bool | None = None
 
 
 @dataclass(frozen=True)

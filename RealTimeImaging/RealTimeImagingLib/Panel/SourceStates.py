@@ -121,7 +121,10 @@ class SourceStates:
             offer = flow.offer or event
             return "error", event.text if event else _("Stopped."), offer.remedy if offer else None
         if source.state == "stopping":
-            return "waiting", _("Stopping."), None
+            words = _("Stopping.")
+            if source.hangs:
+                words = _("Stopping. {status}").format(status=translated(source.status))
+            return "waiting", words, None
         age = flow.age(now)
         if flow.offer and (age is None or age >= QUIET):
             level = "error" if flow.offer.level == "error" else "waiting"

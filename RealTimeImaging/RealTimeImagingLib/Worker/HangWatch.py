@@ -15,12 +15,13 @@ LONGEST = 3
 """Seconds that a call takes before it is reported."""
 PERIOD = 0.5
 """Seconds between two looks."""
+NOTHING = Text("")
 
 
 class HangWatch:
     """Thread that reports a call that takes unusually long. A context: it works inside a "with" block.
 
-    :param report: takes a sentence, once for each call, in that thread.
+    :param report: takes a sentence, once for each call, in that thread; an empty one once that call has ended.
     """
 
     def __init__(self, report: Callable[[Text], None]) -> None:
@@ -58,6 +59,9 @@ class HangWatch:
         told = None
         while not self._ended.wait(PERIOD):
             call = self._call
+            if told and call is not told:
+                told = None
+                self._report(NOTHING)
             if call is None or call is told or time.monotonic() - call[0] < LONGEST:
                 continue
             told = call

@@ -128,8 +128,16 @@ class Worker:
             self._sender.flush(END_TIME)
             while not self._stopping.is_set():
                 self._turn(source)
+            self._finish(source)
+        self._broadcast.close()
+        self._sender.drain(DRAIN)
+        self._sender.report(End(counts=self._allCounts()))
+        self._sender.waitForReleases(DRAIN)
+        self._sender.close()
+
+    def _finish(self, source: Source) -> None:
         if isinstance(source, Buffered):
-            for item in source.rest():
+            for item in self._watched(source.rest()):
                 self._passOn(item)
                 del item
             self._reportDetails(source)
@@ -137,13 +145,9 @@ class Worker:
         self._recording.stop()
         self._publisher.close()
         self._broadcast.stop()
-        source.close()
+        with self._hangWatch.during(self._place):
+            source.close()
         self._recording.close()
-        self._broadcast.close()
-        self._sender.drain(DRAIN)
-        self._sender.report(End(counts=self._allCounts()))
-        self._sender.waitForReleases(DRAIN)
-        self._sender.close()
 
     def _turn(self, source: Source) -> None:
         # Between two commands the source reads: pushed frames keep their place among the commands.
@@ -172,7 +176,11 @@ class Worker:
             del item
 
     def _reportHang(self, text: Text) -> None:
-        self._sender.report(StatusReport(text))
+        if text:
+            self._sender.report(StatusReport(text, hangs=True))
+        elif self._reportedStatus[0]:
+            status, remedy = self._reportedStatus
+            self._sender.report(StatusReport(status, remedy=remedy))
         # Afterwards: the next status replaces this one, whichever thread reports first.
         self._hung = True
 
@@ -286,13 +294,11 @@ class Worker:
 
     def _reportStatus(self, source: Source) -> None:
         status = joined(source.status, self._problemText) if self._problemText else source.status
-        if self._hung:
-            self._hung, self._reportedStatus = False, ("", None)
         now, state = time.monotonic(), (status, source.remedy if isinstance(source, Mendable) else None)
         # A file that was rejected as incomplete, and is completed, takes its rejection back without an event.
         changed = state != self._reportedStatus or self._checkpoint.rejected != self._reportedRejected
-        if changed and now >= self._statusDue:
-            self._reportedStatus, self._statusDue = state, now + STATUS_PERIOD
+        if (changed or self._hung) and now >= self._statusDue:
+            self._hung, self._reportedStatus, self._statusDue = False, state, now + STATUS_PERIOD
             self._sender.report(StatusReport(status, self._counts(), state[1]))
 
 
