@@ -193,6 +193,18 @@ def test_a_missing_slice_is_reported_and_shown_as_zeros(receive):
     np.testing.assert_array_equal(receiver.frames[1].image.pixels, stackOf(slices))
 
 
+def test_a_folder_that_does_not_respond_is_named(receive, monkeypatch):
+    receiver, responds, sync = receive(), threading.Event(), os.fsync
+    monkeypatch.setattr(StorageSCP, "LONGEST_ACCESS", 0.1)
+    monkeypatch.setattr(os, "fsync", lambda handle: (responds.wait(20), sync(handle)))
+    scanner = Scanner(receiver.port, series(3))
+    receiver.until(lambda: receiver.source.status.startswith(f"Access to {receiver.settings.folder} takes more than"))
+    responds.set()
+    assert receiver.untilSent(scanner).statuses == [0] * 3
+    assert receiver.source.status.endswith("3 instances stored.")
+    assert receiver.shapes == [(3, 6, 5)]
+
+
 def test_slices_that_wait_while_the_process_is_halted_belong_to_their_volume(receive):
     receiver = receive()
     slices = series(6)

@@ -28,6 +28,8 @@ _BUFFER = 1 << 16
 """Bytes of a file that are written at once."""
 LONGEST_MOVE = 0.3
 """Seconds for which a file of Windows may be in use before it cannot be renamed."""
+LONGEST_ACCESS = 3
+"""Seconds that an access to a file takes before the user is told."""
 LONGEST_NAME = 60
 """Characters that are shown of a missing name."""
 _REASONS = {
@@ -240,6 +242,18 @@ def reasonOf(error: BaseException) -> str:
     words = next((words for kinds, words in _WORDS if isinstance(error, kinds)), _("it is damaged"))
     # FFmpeg has words of its own for each of its codes.
     return getattr(error, "strerror", None) or words
+
+
+def longAccess(place: str, seconds: float = LONGEST_ACCESS) -> Text:
+    """Return a sentence about an access that takes unusually long.
+
+    :param place: the folder or file.
+    """
+    text = _(
+        "Access to {place} takes more than {seconds} s. A file is large, or the drive or network share does not "
+        "respond. If this lasts, check that it is connected."
+    )
+    return text.format(place=place, seconds=seconds)
 
 
 def unexpected(error: BaseException) -> str:

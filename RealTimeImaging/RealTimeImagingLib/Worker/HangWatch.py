@@ -7,11 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from ..Model.Text import Text, textsOf
+from ..Model.Files import LONGEST_ACCESS, longAccess
+from ..Model.Text import Text
 
-_ = textsOf(__file__)
-
-LONGEST = 3
+LONGEST = LONGEST_ACCESS
 """Seconds that a call takes before it is reported."""
 PERIOD = 0.5
 """Seconds between two looks."""
@@ -65,8 +64,4 @@ class HangWatch:
             if call is None or call is told or time.monotonic() - call[0] < LONGEST:
                 continue
             told = call
-            text = _(
-                "Access to {place} takes more than {seconds} s. A file is large, or the drive or network share does "
-                "not respond. If this lasts, check that it is connected."
-            )
-            self._report(text.format(place=call[1], seconds=LONGEST))
+            self._report(longAccess(call[1], LONGEST))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +117,7 @@ class AssociationState:
     :param limit: bytes that the request, later a message, may have; ``taken``: bytes of it that have arrived.
     :param unspooled: bytes of the message that no file has taken.
     :param heard: time of the last complete PDU, monotonic seconds.
+    :param accessed: time at which an access to the folder began, monotonic seconds; infinite when none is under way.
     :param admitted: the association counts for the limit of associations.
     :param sent: instances that the peer wanted to store; ``echoes``: its C-ECHO requests.
     """
@@ -127,6 +130,7 @@ class AssociationState:
     taken: int = 0
     unspooled: int = 0
     heard: float = field(default_factory=time.monotonic)
+    accessed: float = math.inf
     requested: bool = False
     admitted: bool = False
     sent: int = 0
@@ -212,6 +216,15 @@ class AssociationState:
                     token = b"%d" % next(self._tokens)
                     self._complete[token], self._incoming = self._incoming, None
                 item.presentation_data_value = data[:1] + token
+
+    @contextlib.contextmanager
+    def accessing(self) -> Iterator[None]:
+        """Note an access to the folder, whose drive may hang."""
+        self.accessed = time.monotonic()
+        try:
+            yield
+        finally:
+            self.accessed = math.inf
 
     def take(self, request: Any) -> Incoming:
         """Return the complete instance of a C-STORE request."""

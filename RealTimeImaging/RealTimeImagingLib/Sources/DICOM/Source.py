@@ -14,7 +14,7 @@ from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volum
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
-from ...Model.Files import Stamp, reasonOf
+from ...Model.Files import Stamp, longAccess, reasonOf
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
 from ...Model.Text import Text, joined, sentence, textsOf
@@ -96,6 +96,8 @@ class DICOMSource:
     def status(self) -> str:
         """State of the receiver, for people."""
         problem = self._problem[0]
+        if self._scp.waitsForFolder:
+            return longAccess(self._settings.folder)
         if not self._scp.isListening:
             return joined(problem, self._scp.status)
         counts = counted(self._stored, _("1 instance stored."), _("{count:,} instances stored."))

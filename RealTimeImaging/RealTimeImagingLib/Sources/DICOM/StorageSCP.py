@@ -16,7 +16,7 @@ from typing import Any
 
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event, Remedy
-from ...Model.Files import reasonOf
+from ...Model.Files import LONGEST_ACCESS, reasonOf
 from ...Model.Text import textsOf
 from ..Endpoints import Listener, nameOf
 from ..Sockets import listenOn
@@ -140,6 +140,11 @@ class StorageSCP:
         """Titles and addresses of the connected senders."""
         return [state.caller for state in list(self._states)]
 
+    @property
+    def waitsForFolder(self) -> bool:
+        """Whether an access to the folder takes unusually long: its sender waits meanwhile."""
+        return any(time.monotonic() - state.accessed > LONGEST_ACCESS for state in list(self._states))
+
     def items(self, now: float, seconds: float) -> Iterator[Item]:
         """Yield what has happened since the last call; block at most ``seconds`` for the first.
 
@@ -235,7 +240,7 @@ class StorageSCP:
     def _bind(self, association: Any, state: AssociationState) -> None:
         from pynetdicom import evt
 
-        association.bind(evt.EVT_PDU_RECV, lambda event: state.spool(event.pdu, self._files))
+        association.bind(evt.EVT_PDU_RECV, self._spool, [state])
         association.bind(evt.EVT_DIMSE_RECV, self._messageReceived, [state])
         association.bind(evt.EVT_C_STORE, self._store, [state])
         association.bind(evt.EVT_C_ECHO, self._echo, [state])
@@ -287,6 +292,10 @@ class StorageSCP:
         text = _("The association of {caller} was rejected: {why}.").format(caller=state.caller, why=why)
         self.put(Event("peer-refused", text, "warning", state.peer, remedy=remedy))
 
+    def _spool(self, event: Any, state: AssociationState) -> None:
+        with state.accessing():
+            state.spool(event.pdu, self._files)
+
     def _messageReceived(self, _event: Any, state: AssociationState) -> None:
         state.taken = state.unspooled = 0
 
@@ -295,7 +304,8 @@ class StorageSCP:
         state.sent += 1
         incoming = state.take(event.request)
         try:
-            instance = incoming.store(self._files)
+            with state.accessing():
+                instance = incoming.store(self._files)
         except NotAnImageError as error:
             text = _("The instance {name} of {caller} was rejected: {reason} The sender received this reason.")
             text = text.format(name=name, caller=state.caller, reason=str(error))
