@@ -143,10 +143,12 @@ class Link:
         into = self.events if isinstance(item, Event) else self.messages if isinstance(item, DeviceMessage) else None
         (self.arrivals if into is None else into).append(item)
 
-    def until(self, true, seconds=10.0):
+    def until(self, true, seconds=10.0, passes=0.0):
+        """Read until it is true; so many seconds pass on the clock before each read."""
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, ([one.text for one in self.events], self.source.status)
+            self.clock.now += passes
             self.read(0.005)
 
     @property

@@ -99,6 +99,7 @@ class Server(threading.Thread):
                 elif isinstance(one, ismrmrd.Image):
                     self.images.append(one)
                     serializer.serialize(self._answer(one))
+                    stream.flush()
                     if len(self.images) == self._most:
                         break
                 else:
@@ -240,6 +241,24 @@ def test_a_folder_is_sent_in_natural_order_and_what_is_no_image_is_named(tmp_pat
         for arrival, picture in zip(link.arrivals, pictures, strict=True):
             assert arrival.image.pixels.dtype == np.uint8
             np.testing.assert_array_equal(arrival.image.pixels[0], picture)
+
+
+def test_slices_that_wait_while_the_process_is_halted_belong_to_their_volume(tmp_path):
+    going = threading.Event()
+
+    def answer(one):
+        assert one.slice < 2 or going.wait(20)
+        return one
+
+    server = Server(answer)
+    with client(tmp_path, mrdFile(tmp_path / "run.h5", {0: [1]}), server) as link:
+        link.until(lambda: "2 images" in link.source.status.split("Back")[-1])
+        for _halt in range(3):
+            link.clock.now += 60.0
+            link.read()
+        going.set()
+        link.finish()
+        assert [one.image.pixels.shape for one in link.arrivals] == [(3, 5, 7)]
 
 
 def test_a_missing_file_is_named_and_sent_when_it_comes(tmp_path):

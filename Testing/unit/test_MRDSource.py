@@ -311,14 +311,30 @@ def test_a_header_that_declares_too_many_slices_is_believed_once(link):
         scanner.send(start(header(9)) + packed(*slices(0, repetition=0)))
         link.read(0.05)
         assert not link.arrivals
-        link.clock.now += 3
-        link.until(lambda: len(link.arrivals) == 1)
+        link.until(lambda: len(link.arrivals) == 1, passes=0.5)
         for number in (1, 2):
             scanner.send(packed(*slices(number, repetition=number)))
         link.until(lambda: len(link.arrivals) == 3)
     assert sameVolumes(link, range(3))
     (event,) = link.codes("incomplete-volume")
     assert event.text == "gre: the volume of repetition 0 lacks 6 of 9 slices."
+
+
+def test_slices_that_wait_while_the_process_is_halted_belong_to_their_volume(link):
+    """Also a large one, of which the system holds a part."""
+    first, second, third = slices(0)
+    last = packed(third)
+    with link.scanner() as scanner:
+        scanner.send(start(header()) + packed(first, second) + last[:99])
+        link.until(lambda: "2 images" in link.source.status)
+        for _halt in range(3):
+            link.clock.now += 2.5
+            link.read()
+        scanner.send(last[99:])
+        link.until(lambda: "3 images" in link.source.status)
+        assert not link.arrivals
+        link.until(lambda: link.arrivals, passes=0.5)
+    assert sameVolumes(link, [0])
 
 
 def test_a_stop_delivers_the_incomplete_volume(link):

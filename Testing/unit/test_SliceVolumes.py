@@ -57,6 +57,20 @@ def test_slices_become_a_volume_when_the_next_time_point_begins(receive, incomin
     assert receiver.source.status == f"Waiting for the next image in {incoming}."
 
 
+def test_slices_that_wait_while_the_process_is_halted_belong_to_their_volume(receive, incoming):
+    """Such as one that was being written."""
+    receiver, slices = receive(), series(4)
+    for one in slices[:3]:
+        put(incoming, one)
+    receiver.run(1)
+    for _halt in range(3):
+        receiver.clock.now += 60.0
+        receiver.step()
+    put(incoming, slices[3])
+    receiver.run(3)
+    assert receiver.sums == sumsOf(slices)
+
+
 def test_the_count_in_the_header_ends_a_volume(receive, incoming):
     receiver = receive()
     slices = series(4, NumberOfTemporalPositions=1, ImagesInAcquisition=4)
@@ -96,7 +110,8 @@ def test_a_large_folder_in_any_order_becomes_the_same_volumes(receive, incoming,
         put(incoming, one, f"{number:03}.dcm")
     receiver = receive(existing="all")
     now = itertools.count(receiver.clock.now, 0.4)
-    monkeypatch.setattr(receiver.source, "_clock", lambda: next(now))
+    for one in (receiver.source, receiver.source._listening):
+        monkeypatch.setattr(one, "_clock", lambda: next(now))
     receiver.step()
     while receiver.source._untried:
         receiver.step()

@@ -21,6 +21,7 @@ from ...Model.Text import Text, joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, SeriesNames, Verdict
 from ..Endpoints import RETRY, hostOf
 from ..Repetitions import Repetitions
+from ..Silence import ListeningTime
 from ..Source import TURN, Arrival
 from . import DICOMSettings
 from .Association import Item, Rejected, Released, Stored
@@ -31,10 +32,6 @@ _ = textsOf(__file__)
 
 GROWTH = 0.25
 """Seconds between two frames of an incomplete volume."""
-LONGEST_STEP = 0.25
-"""Most seconds of silence that are counted at once: while this process is halted, senders wait for answers."""
-LEAST_STEPS = 8
-"""Steps without a slice before a sender counts as silent."""
 HELD = 1 << 30
 """Bytes of slices kept in memory; further slices are read from their files again."""
 STARTED = "dicomStarted"
@@ -76,8 +73,7 @@ class DICOMSource:
         self._files = Files(settings.folder)
         self._scp = StorageSCP(settings, self._files)
         self._assembly = Assembly(settings.completeAfter)
-        self._longestStep = min(LONGEST_STEP, settings.completeAfter / LEAST_STEPS)
-        self._counted, self._listened = clock(), 0.0
+        self._listening = ListeningTime(settings.completeAfter, clock)
         self._streams = SeriesNames(checkpoint, settings.stream)
         self._stored = self._duplicates = self._held = 0
         self._uneven: set[str] = set()
@@ -130,16 +126,16 @@ class DICOMSource:
 
     def read(self, seconds: float) -> Iterator[Arrival | Event]:
         """Yield images and events since the last call; block at most ``seconds``."""
-        now, listened = self._clock(), self._listen()
+        now, listened = self._clock(), self._listening.count()
         turn = now + TURN
-        waits = [seconds, self._longestStep if self._assembly.open else seconds, self._assembly.due - listened]
+        waits = [seconds, self._listening.wait(self._assembly.due)]
         if self._settings.growing and any(one.shown < len(one.slices) for one in self._assembly.open):
             waits.append(self._growthDue - now)
         if now >= self._folderDue:
             self._begin()
         for item in self._scp.items(now, max(0.0, min(waits))):
             yield from self._take(item)
-            self._listen()
+            self._listening.count()
             if self._clock() > turn:
                 break
         else:
@@ -149,13 +145,6 @@ class DICOMSource:
         now = self._clock()
         if self._settings.growing and now >= self._growthDue:
             yield from self._grow(now)
-
-    def _listen(self) -> float:
-        """Return the seconds in which this process listened, without the time in which it was halted."""
-        now = self._clock()
-        self._listened += min(now - self._counted, self._longestStep)
-        self._counted = now
-        return self._listened
 
     def wake(self) -> None:
         """End the wait in read(), from any thread."""
@@ -235,7 +224,7 @@ class DICOMSource:
             self._checkpoint.refuse()
             yield from self._report(item.event)
         elif isinstance(item, Released):
-            for closed in self._assembly.released(item.association, self._listen()):
+            for closed in self._assembly.released(item.association, self._listening.count()):
                 yield from self._show(closed)
         else:
             self._problem = "", None
@@ -302,7 +291,7 @@ class DICOMSource:
             slice_.pixels = None
         else:
             self._held += size
-        for closed in self._assembly.add(slice_, self._listen()):
+        for closed in self._assembly.add(slice_, self._listening.count()):
             yield from self._show(closed)
 
     def _show(self, closed: Closed) -> Iterator[Arrival | Event]:

@@ -28,6 +28,7 @@ from ...Model.Packages import missingPackages, packagesFor, titlesOf
 from ...Model.Quantities import counted
 from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, Verdict
+from ..Silence import ListeningTime
 from ..Source import TURN, Arrival
 from . import FolderSettings
 from .Completeness import UNREADABLE_AFTER, Bad, Complete, Gone, PendingFile, Unreadable
@@ -72,6 +73,7 @@ class FolderSource:
         self._volumes = SliceVolumes(
             checkpoint, settings.completeAfter, settings.stream, self._series, self._name, self._getBuffer
         )
+        self._listening = ListeningTime(settings.completeAfter, clock)
         self._pending: dict[str, PendingFile] = {}
         self._untried: deque[PendingFile] = deque()
         self._reportedNotes: set[str] = set()
@@ -155,19 +157,17 @@ class FolderSource:
         while self._untried:
             yield from self._try(self._untried.popleft())
             if self._clock() > turn:
-                yield from self._show(self._volumes.ready(self._clock(), len(self._untried)))
+                yield from self._show(self._volumes.ready(self._listening.count(), len(self._untried)))
                 return
         now = self._clock()
         for file in sorted((one for one in self._tried.values() if one.due <= now), key=self._order):
             yield from self._try(file)
             if self._clock() > turn:
                 return
-        yield from self._show(self._volumes.ready(self._clock(), 0))
+        yield from self._show(self._volumes.ready(self._listening.count(), 0))
         yield from self._numbers.overdue(self._clock())
-        next_ = min(
-            [self._poller.due, self._volumes.due, self._numbers.due, *(file.due for file in self._tried.values())]
-        )
-        self._wake.wait(max(0.0, min(seconds, next_ - self._clock())))
+        next_ = min([self._poller.due, self._numbers.due, *(file.due for file in self._tried.values())])
+        self._wake.wait(max(0.0, min(seconds, next_ - self._clock(), self._listening.wait(self._volumes.due))))
         self._wake.clear()
 
     def wake(self) -> None:
@@ -181,7 +181,7 @@ class FolderSource:
 
     def rest(self) -> Iterator[Arrival | Event]:
         """Yield the volumes that are not closed yet, as they are."""
-        yield from self._show(self._volumes.rest(self._clock()))
+        yield from self._show(self._volumes.rest(self._listening.count()))
 
     def close(self) -> None:
         """Forget the incomplete files."""
@@ -368,7 +368,7 @@ class FolderSource:
                     # The file changed after it was complete: check it again.
                     self._checkpoint.leave()
                     return
-                if header and (added := self._volumes.add(path, stamp, header, image, self._clock())):
+                if header and (added := self._volumes.add(path, stamp, header, image, self._listening.count())):
                     self._checkpoint.leave()
                     self._forget(path)
                     if isinstance(added, Event):

@@ -18,6 +18,7 @@ from ...Model.Text import joined, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import RETRY, Connector
 from ..Repetitions import Repetitions
+from ..Silence import ListeningTime
 from ..Source import TURN, Arrival
 from . import MRDSettings
 from .Connections import Connection, Connections
@@ -54,7 +55,7 @@ class MRDClient:
         self._connections = Connections(
             Connector(settings.host, settings.port), lambda: Receiver(settings.sizeLimit), settings.sizeLimit, clock
         )
-        self._repetitions = Repetitions(clock)
+        self._repetitions, self._listening = Repetitions(clock), ListeningTime(settings.completeAfter, clock)
         self._woken = threading.Event()
         self._problem = ""
         """Why the file cannot be sent; empty while it can."""
@@ -89,7 +90,7 @@ class MRDClient:
 
     def read(self, seconds: float) -> Iterator[Item]:
         """Send what the server takes, and yield what it sends back; block at most ``seconds``."""
-        now = self._clock()
+        now, listened = self._clock(), self._listening.count()
         if self._outgoing is None and not self._over:
             yield from self._open(now)
         if self._outgoing is None or self._over:
@@ -97,15 +98,15 @@ class MRDClient:
             self._woken.clear()
             return
         yield from self._send(now)
-        wait = 0.0 if self._hasMore else min(seconds, self._session.due - now if self._session else seconds)
-        for item in self._connections.step(max(0.0, wait)):
+        due = self._session.due if self._session else math.inf
+        for item in self._connections.step(0.0 if self._hasMore else min(seconds, self._listening.wait(due))):
             if not isinstance(item, Event):
                 yield from self._take(*item)
             else:
                 yield from self._takeEvent(item)
             del item  # it holds the memory of a received image
         if self._session:
-            yield from self._forward(self._session, self._session.silent(self._clock()))
+            yield from self._forward(self._session, self._session.silent(listened))
         yield from self._repetitions.due()
         if self._over:
             self._connections.close()
@@ -161,7 +162,7 @@ class MRDClient:
         connection.send([packText(CONFIG_FILE, self._settings.config)], now)
         connection.send([packText(HEADER, self._outgoing.header)], now)
         # What comes back belongs to the same measurement.
-        yield from self._forward(session, session.take(TextMessage(HEADER, self._outgoing.header), now))
+        yield from self._forward(session, session.take(TextMessage(HEADER, self._outgoing.header), 0.0))
         session.name = session.wanted
         self._messages = self._outgoing.messages()
 
@@ -203,7 +204,7 @@ class MRDClient:
             text = _("{name} reports: {text}").format(name=connection.name, text=words)
             event = Event("server-text", text, "warning", connection.name)
             yield from self._repetitions.report(event, session.peer)
-        yield from self._forward(session, session.take(message, self._clock()))
+        yield from self._forward(session, session.take(message, self._listening.count()))
 
     @property
     def _sentImages(self) -> str:

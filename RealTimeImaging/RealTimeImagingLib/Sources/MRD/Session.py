@@ -72,7 +72,7 @@ class Session:
 
     @property
     def due(self) -> float:
-        """Monotonic seconds at which silence ends the next volume."""
+        """Seconds of listening at which silence ends the next volume."""
         return self._stacks.due
 
     @property
@@ -83,7 +83,7 @@ class Session:
     def take(self, message: Message, now: float) -> Iterator[Item]:
         """Yield what a message brings.
 
-        :param now: monotonic seconds.
+        :param now: seconds of listening, as in Silence.py.
         """
         if isinstance(message, ImageMessage):
             yield from self._takeImage(message, now)

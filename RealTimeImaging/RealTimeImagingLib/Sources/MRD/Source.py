@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from ...Model.Text import Text, joined, textsOf
 from ..Checkpoint import Checkpoint
 from ..Endpoints import Listener, hostOf
 from ..Repetitions import Repetitions
+from ..Silence import ListeningTime
 from ..Source import STREAMS, Arrival, hasRoom
 from . import MRDSettings
 from .Connections import Connection, Connections
@@ -62,7 +64,7 @@ class MRDServer:
         )
         self._sessions: dict[Connection, Session] = {}
         self._returned: dict[Connection, int] = {}
-        self._repetitions = Repetitions(clock)
+        self._repetitions, self._listening = Repetitions(clock), ListeningTime(settings.completeAfter, clock)
         self._arrived = False
         """True once an image has arrived: the address is right."""
         self._lastEnd: tuple[str, Remedy | None] = "", None
@@ -104,17 +106,16 @@ class MRDServer:
 
     def read(self, seconds: float) -> Iterator[Item]:
         """Yield what the scanners sent; block at most ``seconds``."""
-        now = self._clock()
-        due = min((session.due - now for session in self._sessions.values()), default=seconds)
-        for item in self._connections.step(max(0.0, min(seconds, due))):
+        listened = self._listening.count()
+        due = min((session.due for session in self._sessions.values()), default=math.inf)
+        for item in self._connections.step(min(seconds, self._listening.wait(due))):
             if isinstance(item, Event):
                 yield from self._takeEvent(item)
             else:
                 yield from self._take(*item)
             del item  # it holds the memory of a received image
-        # By the time before: when this process was halted while it waited, images wait to be received.
         for session in list(self._sessions.values()):
-            yield from self._forward(session, session.silent(now))
+            yield from self._forward(session, session.silent(listened))
         yield from self._repetitions.due()
 
     def rest(self) -> Iterator[Arrival | Event]:
@@ -177,7 +178,7 @@ class MRDServer:
                 connection.send(message.buffers(), now)
                 self._returned[connection] += not connection.lost
             session.name = session.name or self._nameFor(session)
-        yield from self._forward(session, session.take(message, now))
+        yield from self._forward(session, session.take(message, self._listening.count()))
 
     def _unsent(self, connection: Connection) -> Event:
         text = _("{count:,} images were not sent back to {name}: it did not read them, or disconnected.")

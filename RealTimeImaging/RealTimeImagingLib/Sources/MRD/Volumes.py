@@ -39,7 +39,7 @@ class Volume:
 
     :param declared: number of slices that the header declares; 0: none.
     :param first: serial number of the slice that began it. ``last``: of the latest one.
-    :param changed: monotonic seconds at which the latest slice arrived.
+    :param changed: seconds of listening, as in Silence.py, at which the latest slice arrived.
     """
 
     stream: str
@@ -106,7 +106,7 @@ class Stacks:
 
     @property
     def due(self) -> float:
-        """Monotonic seconds at which silence ends the next volume."""
+        """Seconds of listening at which silence ends the next volume."""
         return min((one.changed + self._silence for one in self.open), default=float("inf"))
 
     def add(self, stream: str, part: Part, declared: int, now: float) -> Iterator[Closed]:
