@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import numpy as np
@@ -269,6 +271,28 @@ def test_half_a_message_and_then_silence(server):
         assert server.checkpoint.rejected == 1
         sendAll(other, image(3))
         server.until(lambda: len(server.sums) == 3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a signal that interrupts a wait")
+def test_a_message_that_was_sent_while_the_process_was_halted_arrives(link):
+    server, data = link(role="server"), pack(image(1))
+
+    def halt(_number, _stack):
+        server.clock.now += STALLED + 1
+        peer.sendall(data[100:])
+        time.sleep(0.1)
+
+    before = signal.signal(signal.SIGALRM, halt)
+    try:
+        with server.peer() as peer:
+            peer.sendall(data[:100])
+            server.step()
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            server.step(0.08)
+            server.until(lambda: server.sums)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert server.codes == ["listening", "connected"]
 
 
 def test_the_client_comes_back_within_two_seconds(link):

@@ -86,7 +86,8 @@ class SocketLoop(Generic[AnyPeer]):
 
         :param seconds: longest wait.
         """
-        for key, mask in self._selector.select(max(0.0, seconds)):
+        # After a halt of this process, the first call may return nothing although bytes wait.
+        for key, mask in self._selector.select(max(0.0, seconds)) or self._selector.select(0):
             now = self._clock()
             if key.data is not None:
                 yield key.data, mask, now
