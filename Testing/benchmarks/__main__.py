@@ -54,12 +54,16 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.name) - {*names, "none"}:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    other = _read(options.compare)
+    if options.compare and not other["benchmarks"]:
+        parser.error(f"{options.compare} has no figures of this computer")
     report = _read(options.report)
     chosen = [name for name in BENCHMARKS if not options.name or name.lower() in options.name]
     failed = []
     for name in chosen:
         found = measured(name)
         report["benchmarks"][name.lower()] = found
+        report.pop("repeated", None)
         failed += [f"{name}: {check}" for check, kept in found["checks"].items() if not kept]
         _show(name, found)
         if options.report:
@@ -67,9 +71,11 @@ def main() -> int:
     if options.compare:
         from . import Agreement
 
-        found = report["repeated"] = Agreement.agreement(report, _read(options.compare))
+        found = report["repeated"] = Agreement.agreement(report, other)
         print(Agreement.sentence(found))
         failed += found["contradictions"]
+        if not found["ahead"] + found["behind"] + found["level"]:
+            failed.append(f"nothing was measured again in {options.compare}")
         if options.report:
             _write(options.report, report)
     if options.plot or options.docs:

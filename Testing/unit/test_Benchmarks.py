@@ -42,9 +42,10 @@ def test_ways_are_measured_in_turn_every_other_round_backwards():
     assert samples == {"a": [6.0, 7.0], "b": [5.0, 8.0], "c": [4.0, 9.0]}
 
 
-def runOf(unit, ours, **peers):
-    row = Row("x", unit, {"floor": [0.1, 0.1], OURS: ours, **peers}).toJSON()
-    return {"benchmarks": {"x": {"title": "X", "rows": [row]}}}
+def runOf(unit, ours, measured="first", **peers):
+    ways = {"floor": [0.1, 0.1], OURS: ours, f"{OURS}, warm": [9.0], "floor on two": [0.05], **peers}
+    row = Row("x", unit, ways).toJSON()
+    return {"benchmarks": {"x": {"title": "X", "measured": measured, "rows": [row]}}}
 
 
 @pytest.mark.parametrize(
@@ -59,13 +60,14 @@ def runOf(unit, ours, **peers):
     ],
 )
 def test_a_run_says_who_is_ahead(unit, ours, peer, standing):
-    run = runOf(unit, ours, peer=peer)
-    found = agreement(run, run)
+    first, second = (runOf(unit, ours, when, peer=peer) for when in ("first", "second"))
+    found = agreement(first, second)
     assert {key: count for key, count in found.items() if count} == {standing: 1}
+    assert not any(agreement(first, first).values()), "it was measured once"
 
 
 def test_two_runs_contradict_each_other():
-    first, second = (runOf("ms", [1.0], fast=[one], slow=[3.0], once=[2.0], new=[0.1]) for one in (0.5, 2.0))
+    first, second = (runOf("ms", [1.0], str(one), fast=[one], slow=[3.0], once=[2.0], new=[0.1]) for one in (0.5, 2.0))
     del second["benchmarks"]["x"]["rows"][0]["ways"]["new"]
     second["benchmarks"]["x"]["rows"][0]["ways"]["once"]["median"] = 1.0
     found = agreement(first, second)
@@ -76,9 +78,7 @@ def test_two_runs_contradict_each_other():
         "changed": 1,
         "contradictions": ["X: x: behind fast in one run, ahead in the other"],
     }
-    assert sentence(found).startswith(
-        "Two complete runs, 3 comparisons with peers: ahead in 2, behind in 1, level in 0"
-    )
+    assert sentence(found).startswith("Two runs, 3 comparisons with peers: ahead in 2, behind in 1, level in 0")
 
 
 def test_a_missing_peer_is_named():
