@@ -476,7 +476,8 @@ class WorkerRecording:
         while self._events:
             event = self._events.popleft()
             if self._recorders:
-                self._recorders.recordedEvents.add(event)
+                with self._watch.during(self.folder):
+                    self._recorders.recordedEvents.add(event)
 
     def _reportEvents(self, recorders: StreamRecorders) -> None:
         events = recorders.events()
