@@ -77,3 +77,19 @@ def test_a_lock_is_held_as_long_as_its_holder(tmp_path):
     taken.release(remove=False)
     lock.release(remove=True)
     assert os.listdir(tmp_path) == ["holder.lock"]
+
+
+def test_a_lock_whose_process_finishes_at_this_moment_is_not_taken_over(tmp_path, monkeypatch):
+    holder, lock = Lock.claim(str(tmp_path / "holder.lock")), Lock.claim(str(tmp_path / "a.lock"))
+    lock.replaceBy("holder.lock")
+    open_ = os.open
+
+    def finishing(path, flags):
+        if path == holder.path:
+            lock.release(remove=True)
+            holder.release(remove=True)
+        return open_(path, flags)
+
+    monkeypatch.setattr(os, "open", finishing)
+    assert Lock.takeOver(lock.path) is None
+    assert os.listdir(tmp_path) == []

@@ -83,9 +83,9 @@ class Lock:
             os.close(handle)
             return None
         locked, lock = _locked(handle), cls(path, handle)
-        # Another repair may have finished and removed the file since it was opened.
         free = locked or (locked is None and not _mayLive(handle))
-        if free and lock.there and not _holderLives(path, handle):
+        # Last: its process, or another repair, may have finished and removed the file, and then the holder's.
+        if free and not _holderLives(path, handle) and lock.there:
             return lock
         os.close(handle)
         return None
