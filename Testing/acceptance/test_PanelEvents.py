@@ -6,10 +6,11 @@ import csv
 import time
 
 import pytest
+from RealTimeImagingLib import FolderSettings
 from RealTimeImagingLib.Model.Event import Event
 from slicerhost.PythonQt import nativeObject
 
-from .conftest import until
+from .conftest import until, untilStopped
 from .test_Panel import panelOf
 
 EVENTS = (
@@ -131,8 +132,8 @@ def test_aChangeDuringARefreshIsShown(ui, module, logic):
     until(lambda: lines(ui)[0] == "Later.")
 
 
-def test_aChangeInTheLastPieceOfARefreshIsShownSoon(module, logic, tmp_path, noErrors):
-    """The panel writes into the status bar at last."""
+def test_aChangeInTheLastPieceOfARefreshIsShownSoon(module, logic, incoming, tmp_path, noErrors):
+    """The panel writes into the status bar at last, and is refreshed each second while a source runs."""
     import qt
 
     panel, changes = panelOf(module), []
@@ -143,12 +144,14 @@ def test_aChangeInTheLastPieceOfARefreshIsShownSoon(module, logic, tmp_path, noE
         changes.append(text)
         logic.changed.emit()
 
+    logic.start(FolderSettings(incoming))
     window.statusBar().connect("messageChanged(QString)", change)
     logic.startRecording(tmp_path / "out")
     panel.refresh()
     assert len(changes) == 1
     assert panel._soon
     assert panel._refreshTimer.interval <= 200
+    untilStopped(logic)
 
 
 def test_aFilterThatIsChosenDuringARefreshStays(ui, module, logic):
