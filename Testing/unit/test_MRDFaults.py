@@ -235,6 +235,7 @@ def test_an_image_without_voxels_is_refused_and_goes_back(link):
 def test_an_image_without_a_place_is_refused_and_goes_back(link, position):
     lost = packed(image(phantom(2), position=position))
     assert refused(link, lost, "not-usable") == lost + GOOD + CLOSE
+    assert "its size or position is not a number" in link.codes("not-usable")[0].text
 
 
 @pytest.mark.parametrize(

@@ -337,6 +337,15 @@ def test_slices_that_wait_while_the_process_is_halted_belong_to_their_volume(lin
     assert sameVolumes(link, [0])
 
 
+@pytest.mark.parametrize("other", [{"slice_dir": tuple(-NORMAL)}, {"dtype": np.float32}], ids=["side", "type"])
+def test_a_slice_of_another_side_or_type_is_an_image_of_its_own(link, other):
+    sent = slices(0)
+    pixels = phantom(0)[1].astype(other.pop("dtype", np.int16))
+    sent[1] = image(pixels, index=1, count=3, **other)
+    measure(link, sent, header(3))
+    assert sorted(len(one.image.pixels) for one in link.arrivals) == [1, 2]
+
+
 def test_a_stop_delivers_the_incomplete_volume(link):
     with link.scanner() as scanner:
         scanner.send(start(header(3)) + packed(*slices(0)[:2]))
