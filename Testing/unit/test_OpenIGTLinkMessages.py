@@ -44,6 +44,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     query,
 )
+from RealTimeImagingLib.OpenIGTLink.Base import WireMessage, unpackContent
 from unit.openIGTLinkBytes import extended, fields, framed, imageContent, plain, received, refused
 
 HEADER = 58
@@ -521,3 +522,20 @@ def test_a_name_that_the_sender_cut_within_a_character_keeps_the_rest():
 )
 def test_control_signs_in_device_names_are_spaces(raw, name):
     assert received(framed("GET_IMAGE", b"", device=raw)).device_name == name
+
+
+class Faulty(WireMessage):
+    """A message whose codec raises an error of Python."""
+
+    def _unpack_content(self, content):
+        raise ValueError("invalid literal for int() with base 10")
+
+
+def test_an_error_of_python_is_worded():
+    with pytest.raises(WireError, match=r"^a value in it is impossible$"):
+        unpackContent(Faulty(), b"x")
+
+
+def test_a_text_that_is_too_long_is_named():
+    with pytest.raises(WireError, match="The text has 70,000 bytes; OpenIGTLink can send at most 65,535"):
+        pack(StringMessage("x" * 70_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 
 import numpy as np
@@ -153,6 +154,13 @@ def test_a_small_part_of_a_huge_image_costs_its_own_size():
     assert "524,288,000 bytes in small parts" in said[0].text
     assert asked == []
     assert receiver._partsAccount.nbytes < 2048
+
+
+def test_parts_of_a_few_devices_are_reported(monkeypatch):
+    monkeypatch.setattr(sys.modules[Receiver.__module__], "MOST_DEVICES", 2)
+    content = imageContent(bytes(2), scalar=4, size=(1024, 1024, 250), part=(1, 1, 1))
+    said = give(Receiver(), b"".join(framed("IMAGE", content, device=name.encode()) for name in "ABABC"))
+    assert [(one.code, one.device) for one in said] == [("image-in-parts", name) for name in "AB"]
 
 
 def test_an_image_in_parts_is_given_each_time_that_a_share_of_it_came():
