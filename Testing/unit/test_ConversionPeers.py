@@ -113,6 +113,19 @@ def test_a_damaged_slice_of_a_compressed_series_is_filled_and_named(tmp_path):
     assert str(broken) in entry.warnings[0]
     found = fromITK(tmp_path / "out" / entry.file)[0]
     np.testing.assert_array_equal(found[[0, 1, 3, 4]], values[[0, 1, 3, 4]])
+    assert (found[2] == values[[0, 1, 3, 4]].min()).all()
+
+
+def test_a_compressed_series_without_a_readable_slice_fails_by_the_reason_of_the_first(tmp_path):
+    series(tmp_path / "in", 3, (16, 24))
+    for path in (tmp_path / "in").iterdir():
+        compress(path, RLELossless)
+        path.write_bytes(path.read_bytes()[:-200])
+    (entry,) = convert(tmp_path / "in", tmp_path / "out").entries
+    first = next((tmp_path / "in").glob("*x0"))
+    assert entry.status == "failed"
+    assert entry.reason.startswith(f"{first}: ")
+    assert "filled" not in entry.reason
 
 
 @pytest.fixture(scope="module")
