@@ -19,6 +19,7 @@ from RealTimeImagingLib.Formats import openImageFile
 from unit.conversions import LPS, OBLIQUE, assertSameAtWorldPoints, convert, dicomFile, fromITK, fromUs, one, series
 from unit.exports import atVoxels, tool
 from unit.test_Conversion import inOrder
+from unit.test_DICOM import made
 
 PLACED = (
     "CT_small MR_small MR_small_RLE MR_small_bigendian MR_small_expb MR_small_implicit MR_small_jp2klossless "
@@ -114,6 +115,21 @@ def test_a_damaged_slice_of_a_compressed_series_is_filled_and_named(tmp_path):
     found = fromITK(tmp_path / "out" / entry.file)[0]
     np.testing.assert_array_equal(found[[0, 1, 3, 4]], values[[0, 1, 3, 4]])
     assert (found[2] == values[[0, 1, 3, 4]].min()).all()
+
+
+def test_a_damaged_frame_of_a_film_is_filled_and_named(tmp_path):
+    values = np.random.default_rng(1).integers(5, 200, (4, 16, 24)).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    path = made(tmp_path / "in" / "a.dcm", values, Modality="US", SeriesInstanceUID="1.2.5")
+    compress(path, RLELossless)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"\xfe\xff\0\xe0") + 8] = 9  # segments of the last frame, PS3.5 section G.5
+    path.write_bytes(data)
+    entry = one(convert(tmp_path / "in", tmp_path / "out"))
+    assert entry.warnings[-1].startswith(f"{path}: frame 4: ")
+    found = fromUs(tmp_path / "out" / entry.file)[0]
+    np.testing.assert_array_equal(found[:3, 0], values[:3])
+    assert (found[3] == values[:3].min()).all()
 
 
 def test_a_compressed_series_without_a_readable_slice_fails_by_the_reason_of_the_first(tmp_path):
