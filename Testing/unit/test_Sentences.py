@@ -35,8 +35,13 @@ CONVERTED = (
     "Worker",
 )
 """Folders and files without a sentence outside a template; the list grows until it is the whole library."""
+WRITERS = ("DICOM/Header.py", "DICOM/Mosaic.py", "Formats/NRRD.py", "Formats/Nibabel.py", "Formats/Others.py")
+"""Files with names of fields, types and formats."""
 SPOKEN = sorted(
-    file for one in ("Link", "OpenIGTLink", "Processing", "Sources", "Worker") for file in (LIBRARY / one).rglob("*.py")
+    file
+    for one in ("Export", "Formats", "Host", "Link", "OpenIGTLink", "Processing", "Scene", "Sources", "Worker")
+    for file in (LIBRARY / one).rglob("*.py")
+    if not file.as_posix().endswith(WRITERS)
 )
 """Files whose longer literals are all for the user; the others also write files and headers."""
 FILES = sorted(
@@ -59,6 +64,7 @@ BUILTIN = (
 )
 """Errors of programming and of the system; a text is made for the user from those that reach one."""
 NO_SENTENCES = (
+    " ... (more in the private element)",
     "Cannot be stored",
     "Commands from the network",
     "IMAGE TRANS",
@@ -69,6 +75,7 @@ NO_SENTENCES = (
     "curl ",
     "end of input",
     "pip download",
+    "process that loads a function",
     "slicer.util.pip_install",
 )
 """Beginnings of names, of commands, and of texts that peers and recordings get."""
