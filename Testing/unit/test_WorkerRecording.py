@@ -160,6 +160,17 @@ def test_files_of_values_are_reported_at_once_and_by_a_later_process(stored):
     assert stored.of("recorded")[-1]["stored"]["values"] == []
 
 
+def test_losses_of_an_earlier_process_count(stored):
+    stored.record(id=7)
+    os.rmdir(stored.folder)
+    assert stored.store.append(frame(0)) is False
+    stored.store.report()
+    stored.store._recorders = None  # as after the death of the process
+    stored.record(id=7)
+    stored.obey("stopRecording")
+    assert list(stored.of("recorded")[-1]["stored"]["losses"].values()) == [1]
+
+
 def test_a_repair_reports_messages(stored):
     stored.record()
     stored.store._repairing.wait(5)  # recording starts a repair, which must not find these files
