@@ -179,6 +179,14 @@ sharing = st.lists(
 @examples(1.5)
 @given(sharing)
 @example([("put", 0), ("release", 0), ("subscribe", 0), ("share", 0), ("put", 0)])
+@example([("subscribe", 0), ("share", 0), ("share", 0)])  # more than the quota
+@example(
+    # Two subscribers hold a slot that was decoded into, and one gives it back; frames to Slicer and decoders follow.
+    [
+        *(("subscribe", 5), ("subscribe", 5), ("subscribe", 5), ("put", 0), ("decode", 0), ("share", 1), ("share", 3)),
+        *(("let go", 0), ("take back", 0), *[("decode", 0)] * SLOTS, ("take back", 0), ("decode", 0)),
+    ]
+)
 def test_subscribers_take_no_slots_from_slicer_and_keep_what_they_hold(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("ring")
     writer, reader = RingWriter([str(folder)], "ring"), RingReader([str(folder)], "ring")
@@ -292,6 +300,18 @@ def test_the_reader_copies_nothing_and_cannot_write(writer, reader):
     for number in range(2, 2 + SLOTS):
         frames[writer.put(pixels(number)).slot] = pixels(number)
     np.testing.assert_array_equal(view, frames[place.slot].reshape(SHAPE))
+
+
+def test_a_frame_that_was_decoded_into_a_slot_is_copied_when_it_is_put_again(writer, reader):
+    writer.release(*writer.put(pixels(0)).key)
+    memory = writer.getBuffer(pixels(1).nbytes)
+    memory[:] = pixels(1).reshape(-1).view(np.uint8)
+    frame = memory.view(DTYPE).reshape(SHAPE)
+    places = [writer.put(frame) for _ in range(2)]
+    assert places[0].slot != places[1].slot
+    for place in places:
+        np.testing.assert_array_equal(reader.view(place, SHAPE, DTYPE), pixels(1).reshape(SHAPE))
+    del memory, frame
 
 
 def test_a_frame_waits_when_all_slots_are_taken(writer):
