@@ -179,7 +179,8 @@ sharing = st.lists(
 @examples(1.5)
 @given(sharing)
 @example([("put", 0), ("release", 0), ("subscribe", 0), ("share", 0), ("put", 0)])
-@example([("subscribe", 0), ("share", 0), ("share", 0)])  # more than the quota
+@example([("subscribe", 0), ("subscribe", 0), ("share", 0), ("share", 0)])  # more than the quota
+@example([("put", 0), ("decode", 0), ("put", 1), ("release", 1), *[("put", 0)] * SLOTS])  # a decoder's until the end
 @example(
     # Two subscribers hold a slot that was decoded into, and one gives it back; frames to Slicer and decoders follow.
     [
