@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from RealTimeImagingLib.Conversion import __file__ as package
 from RealTimeImagingLib.Conversion import convertFolder
 from RealTimeImagingLib.Conversion.Output import Output
 from RealTimeImagingLib.Conversion.Report import State
+from RealTimeImagingLib.Conversion.Scan import _kept, scanFiles
+from RealTimeImagingLib.Conversion.Tags import SAFE
 from RealTimeImagingLib.Model.Errors import ConversionError, SettingsError
 from unit.conversions import convert, dicomFile, fromUs, one, series
 
@@ -310,6 +313,20 @@ def test_any_executor_does_the_work(tmp_path):
     with ThreadPoolExecutor(2) as executor:
         assert convert(tmp_path / "in", tmp_path / "out", executor=executor).count("done") == 4
     assertAll(tmp_path / "out", expected)
+
+
+def test_each_thread_of_an_executor_learns_headers_by_itself():
+    """What one thread learns while another one reads would make sound files "damaged"."""
+    together = threading.Barrier(2)
+
+    def scanner():
+        together.wait()
+        scanFiles([], SAFE)
+        return _kept.scanner
+
+    with ThreadPoolExecutor(2) as executor:
+        first, second = (executor.submit(scanner) for _ in range(2))
+        assert first.result() is not second.result()
 
 
 DASK = """

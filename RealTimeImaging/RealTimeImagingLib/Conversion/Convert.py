@@ -18,7 +18,7 @@ from . import ConversionSettings
 from .Headers import Refused, Slice
 from .Plan import Planned, batches, divided, plan
 from .Report import CANCELLED, DONE, FAILED, SKIPPED, UNFINISHED, Report, State
-from .Scan import listFiles, scanFiles
+from .Scan import listFiles, scanChunk
 from .Tags import tagsOf
 from .Tasks import Outcome, Task, runPiece, runTasks
 from .Volumes import volumesOf
@@ -290,8 +290,3 @@ class _Conversion:
             _("{ended:,} of {count:,} volumes are converted").format(ended=self._ended, count=self._count),
             left,
         )
-
-
-def scanChunk(chunk: tuple[int, list[str], dict[str, int]]) -> list[Slice | Refused]:
-    """Call :func:`scanFiles`, as a job."""
-    return scanFiles(chunk[1], chunk[2])

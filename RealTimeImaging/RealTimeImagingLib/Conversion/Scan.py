@@ -6,9 +6,9 @@ import logging
 import os
 import stat
 import struct
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 
 from ..Formats.DICOM.File import UNDEFINED
 from ..Formats.DICOM.Header import SliceHeader, timeOf
@@ -96,25 +96,37 @@ def _identityOf(folder: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+class _Kept(threading.local):
+    scanner: Scanner | None = None
+
+
+_kept = _Kept()
+
+
 def scanFiles(paths: Sequence[str], tags: dict[str, int]) -> list[Slice | Refused]:
     """Read the headers of the files, in order; files that cannot be used are returned with the reason.
 
     :param tags: keywords and tags of further elements to read.
     """
-    return _scanner(tuple(tags.items())).scan(paths)
+    # Each thread keeps its scanner from one job to the next: known headers are read faster.
+    if _kept.scanner is None or _kept.scanner.tags != tags:
+        _kept.scanner = Scanner(tags)
+    return _kept.scanner.scan(paths)
 
 
-@lru_cache(maxsize=1)
-def _scanner(tags: tuple[tuple[str, int], ...]) -> Scanner:
-    # Kept from one job to the next: known headers are read faster.
-    return Scanner(dict(tags))
+def scanChunk(chunk: tuple[int, list[str], dict[str, int]]) -> list[Slice | Refused]:
+    """Call :func:`scanFiles`, as a job."""
+    return scanFiles(chunk[1], chunk[2])
 
 
 class Scanner:
-    """Reads headers, and stores shared values only once."""
+    """Reads headers, and stores shared values only once; used by one thread.
+
+    :param tags: keywords and tags of further elements to read.
+    """
 
     def __init__(self, tags: dict[str, int]) -> None:
-        self._tags = tags
+        self.tags = tags
         self._wanted = frozenset(TAGS.values()) | frozenset(tags.values())
         self._memory = Memory(self._wanted)
         self._shared = (*_SHARED, *tags.values())
@@ -252,7 +264,7 @@ class Scanner:
         key = (*shared, walked.syntax, walked.tag, walked.length == UNDEFINED, series)
         known = self._known.get(key)
         if known is None:
-            made = commonOf(walked, self._tags)
+            made = commonOf(walked, self.tags)
             if isinstance(made, str):
                 return made
             known = self._known[key] = made, _sharedHeader(walked.values, series, made.frames)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -245,16 +245,26 @@ def _named(source: Source) -> Iterator[None]:
         raise NotAnImageError(words, "unsupported") from error
 
 
-@lru_cache(maxsize=1)
+class _Kept(threading.local):
+    source: Source | None = None
+    reader: DICOM
+
+
+_kept = _Kept()
+
+
 def _readerOf(source: Source) -> DICOM:
-    # Kept from one frame of a file to the next.
-    status = os.stat(longPath(source.path))
-    if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
-        raise ChangedError(_("{path} changed during the conversion.").format(path=source.path))
-    reader = DICOM(source.path)
-    if words := reader.missing():
-        raise NotAnImageError(words, "damaged")
-    return reader
+    # Each thread keeps its reader from one frame of a file to the next.
+    if _kept.source != source:
+        _kept.source = None
+        status = os.stat(longPath(source.path))
+        if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
+            raise ChangedError(_("{path} changed during the conversion.").format(path=source.path))
+        reader = DICOM(source.path)
+        if words := reader.missing():
+            raise NotAnImageError(words, "damaged")
+        _kept.source, _kept.reader = source, reader
+    return _kept.reader
 
 
 def _writeDecoded(task: Task, warnings: list[str]) -> int:
