@@ -56,6 +56,24 @@ def test_what_is_short_starts_no_process(done):
     assert crew._pool is None
 
 
+def test_threads_copy_until_there_are_processes(done):
+    slow = "(__import__('time').sleep(0.01), __import__('threading').get_ident())[1]"
+    crew = WorkerPool(2)
+    crew.each([Job(eval, slow, copies=True)] * 20 + [Job(eval, "1/0", copies=True)], done.handle, lambda: None)
+    assert len(done.results) == 20
+    assert [type(error) for error in done.errors] == [ZeroDivisionError]
+    assert len(set(done.results)) == 2
+    assert crew._pool is None
+    crew.close()
+
+
+def test_a_crew_of_one_starts_no_thread(done):
+    crew = WorkerPool(1)
+    crew.each([Job(eval, SLOW, copies=True)] * 3, done.handle, lambda: None)
+    assert done.results == [os.getpid()] * 3
+    assert crew._threads is None
+
+
 def test_an_error_is_handed_on_and_stops_nothing(crew, done):
     crew.each([Job(eval, "1/0"), *[Job(eval, SLOW)] * 60, Job(eval, "1/0")], done.handle, lambda: None)
     assert len(done.results) == 60

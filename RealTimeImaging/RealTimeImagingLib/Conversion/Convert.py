@@ -28,8 +28,8 @@ _ = textsOf(__file__)
 
 SCANNED = 160
 """Most files whose headers are read in one job."""
-LASTING = 2000
-"""Number of files from which workers are started at once, as the conversion takes long."""
+LASTING = 20_000
+"""Number of files from which processes are started at once, as reading the headers takes long."""
 _SCAN = 0.1
 """Part of the progress bar for reading headers."""
 _SOON = 0.5
@@ -192,19 +192,23 @@ class _Conversion:
     def _jobs(self, waiting: list[Planned]) -> list[Job]:
         jobs: list[Job] = []
         for batch in batches(waiting):
+            # Pixels that have to be decoded keep Python busy.
             tasks: list[Task] = []
+            decoded: list[Task] = []
             for one in batch:
                 assert one.task is not None
                 # Only processes of one machine write pieces of one file: over a network, pieces could collide.
                 one.pieces = divided(one, self._workers) if self._divides else [one.task]
                 self._progress.unfinished.add(one.task.path)
                 if len(one.pieces) == 1:
-                    tasks.append(one.task)
+                    (tasks if one.task.types else decoded).append(one.task)
                 else:
                     removeFile(one.task.path)
-                    jobs += [Job(runPiece, piece) for piece in one.pieces]
+                    jobs += [Job(runPiece, piece, copies=True) for piece in one.pieces]
             if tasks:
-                jobs.append(Job(runTasks, tasks))
+                jobs.append(Job(runTasks, tasks, copies=True))
+            if decoded:
+                jobs.append(Job(runTasks, decoded))
         return jobs
 
     def _handle(self, job: Job, result: Any, error: BaseException | None) -> Iterable[Job]:
@@ -232,7 +236,7 @@ class _Conversion:
             wider = task._replace(types=task.types[1:])
             self._worked -= one.bytes
             one.pieces, one.outcomes = [wider], []
-            return [Job(runTasks, [wider])]
+            return [Job(runTasks, [wider], copies=True)]
         reasons = [outcome.reason for outcome in one.outcomes if outcome.reason]
         nbytes = sum(outcome.nbytes for outcome in one.outcomes)
         seconds = sum(outcome.seconds for outcome in one.outcomes)

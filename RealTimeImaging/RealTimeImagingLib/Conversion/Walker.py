@@ -13,7 +13,7 @@ from ..Model.Text import textsOf
 
 _ = textsOf(__file__)
 
-LONGEST = 32
+LONGEST = 64
 """Most elements of a run."""
 MOST = 4096
 """Most runs in memory."""

@@ -1,4 +1,4 @@
-"""Workers of a conversion: this process, further processes, or the caller's executor."""
+"""Workers of a conversion: this process and its threads, further processes, or the caller's executor."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from typing import Any, NamedTuple
 
 PERIOD = 0.1
 """Seconds between two checks for cancellation."""
-ALONE = 0.3
-"""Seconds of work after which further processes are started; they need about the same time to start."""
+ALONE = 0.5
+"""Seconds of work after which further processes are started; they need about half of that to start."""
 TRIES = 2
 """Number of processes that may die with a job; then the job has failed."""
 
@@ -23,11 +31,13 @@ TRIES = 2
 class Job(NamedTuple):
     """Call of a function that can be pickled, with one argument.
 
+    :param copies: the job mostly reads and writes files. Several threads do that at once, as Python waits meanwhile.
     :param tries: number of processes that died, perhaps with this job.
     """
 
     function: Callable[[Any], Any]
     argument: Any
+    copies: bool = False
     tries: int = 0
 
 
@@ -38,7 +48,8 @@ Handle = Callable[[Job, Any, BaseException | None], Iterable[Job]]
 class WorkerPool:
     """Pool that does several jobs at a time.
 
-    :param workers: number of processes, this one included; the others are started when the work takes long.
+    :param workers: number of jobs at a time: one in this process, the others in further processes, which are started
+        when the work takes long. Until these are there, threads do the jobs that copy.
     :param executor: does all jobs instead; it is not shut down.
     """
 
@@ -46,6 +57,7 @@ class WorkerPool:
         self._given, self._helpers = executor, 0 if executor else workers - 1
         self._pool: ProcessPoolExecutor | None = None
         self._there: Future[None] | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._begun = time.monotonic()
         self._room = 2 * self._helpers if executor is None else 1 << 30
 
@@ -76,7 +88,10 @@ class WorkerPool:
         self._begun = float("-inf")
 
     def close(self) -> None:
-        """End the processes, even in the middle of a job."""
+        """End the processes, even in the middle of a job; wait for the jobs of threads."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+            self._threads = None
         if self._pool is not None:
             processes = list((getattr(self._pool, "_processes", None) or {}).values())
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -89,7 +104,7 @@ class WorkerPool:
     def _submit(self, waiting: deque[Job], running: dict[Future[Any], Job]) -> None:
         # This process does the last job.
         while len(waiting) > (self._given is None) and len(running) < self._room:
-            executor = self._given or self._ready()
+            executor = self._given or self._helper(waiting[0])
             if executor is None:
                 return
             job = waiting.popleft()
@@ -101,6 +116,15 @@ class WorkerPool:
                     raise
                 self._broken()
                 return
+
+    def _helper(self, job: Job) -> Executor | None:
+        if not job.copies:
+            return self._ready()
+        if self._there is not None and self._there.done():
+            return self._pool
+        if self._threads is None and self._helpers:
+            self._threads = ThreadPoolExecutor(self._helpers)
+        return self._threads
 
     def _ready(self) -> Executor | None:
         # A job that waits for a starting process would make a short conversion long.

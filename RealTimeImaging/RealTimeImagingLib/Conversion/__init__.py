@@ -28,7 +28,7 @@ class ConversionSettings:
     :param name: pattern of the names: DICOM keywords in braces, and text. Characters that file systems reject become
         ``_``.
     :param tags: DICOM keywords to write as keys, where all files of a volume have the same value; None: :data:`SAFE`.
-    :param workers: number of processes, the calling one included. 0: one for each processor.
+    :param workers: number of processes and threads, the calling one included. 0: one for each processor.
     :param strict: True: a volume with a missing, doubled or damaged slice fails. False: it is filled and reported.
     :raises SettingsError: a value is impossible.
     """
@@ -114,7 +114,7 @@ def convertFolder(
     :param output: folder for the files, made when missing.
     :param name: pattern of the names, DICOM keywords in braces; None: ``{SeriesNumber}_{SeriesDescription}``.
     :param tags: DICOM keywords to write as keys; None: those of Tags.SAFE, which identify no patient.
-    :param workers: number of processes, this one included; 0: one for each processor.
+    :param workers: number of processes and threads, this one included; 0: one for each processor.
     :param strict: True: a volume with a missing, doubled or damaged slice fails. False: it is filled and reported.
     :param executor: Executor for the work, such as that of a cluster (Dask: ``client.get_executor()``).
     :param onProgress: called several times a second; set ``cancelled`` of its argument to end the conversion.
