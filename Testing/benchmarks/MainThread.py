@@ -44,7 +44,7 @@ def measure() -> Found:
     equal = True
     with startedModule() as logic, tempfile.TemporaryDirectory() as folder:
         for name, (shape, rounds) in SIZES.items():
-            logic.setShowIn("none")
+            logic.setShowIn("none", name)
             ways, same = _ways(logic, folder, name, shape)
             samples = interleaved(ways, rounds, warm=SOURCES, before=_pause)
             equal = equal and same()
@@ -52,7 +52,7 @@ def measure() -> Found:
             goal = "at most 1.4 x memcpy + 0.1 ms"
             rows.append(Row(f"{name}, no view", "ms", samples, goal, 1.4 * floor + 0.1, headline=name == "8 MiB"))
             if name == "8 MiB":
-                logic.setShowIn("all")
+                logic.setShowIn("all", name)
                 shown = {way: ways[way] for way in ("memcpy", OURS, "updateVolumeFromArray")}
                 samples = interleaved(shown, rounds, before=_pause)
                 renders = {view.name: view.renders for view in layout.views()}
