@@ -237,6 +237,7 @@ def test_a_header_that_is_still_zero_is_missing(tmp_path):
         ((0, "i", 17), "not-an-image"),
         ((344, "4s", b"ni1"), "unsupported"),
         ((344, "4s", b"\0"), "unsupported"),
+        ((344, "4s", b"n+1\x01"), "damaged"),
         ((40, "h", 9), "damaged"),
         ((42, "h", -3), "damaged"),
         ((42, "3h", 32767, 32767, 32767), "too-large"),

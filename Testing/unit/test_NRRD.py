@@ -31,6 +31,7 @@ def handmade(path, header, data=b""):
 
 
 BASE = ["type: uint8", "dimension: 3", "sizes: 4 3 2", "encoding: raw"]
+DIRECTIONS = "space directions: (1,0,0) (0,1,0) (0,0,1)"
 
 
 @given(
@@ -132,6 +133,9 @@ def test_key_value_pairs_become_attributes(tmp_path):
 def test_a_detached_file_with_something_before_the_voxels(tmp_path, skip):
     (tmp_path / "a.raw").write_bytes((b"12\n456\n" if skip != "line skip: 2" else b"one\ntwo\n") + bytes(range(24)))
     path = handmade(tmp_path / "a.nhdr", [*BASE, skip, "data file: a.raw"])
+    if skip == "line skip: 2":
+        further = handmade(tmp_path / "b.nhdr", [*BASE, "line skip: 9", "data file: a.raw"])
+        assert openImageFile(str(further)).missing(), "the lines are not written so far"
     reader = openImageFile(str(path))
     assert reader.missing() is None
     assert reader.files == (str(path), str(tmp_path / "a.raw"))
@@ -212,7 +216,10 @@ def test_a_data_file_that_is_no_file_is_refused(tmp_path):
         ([*BASE, "space: RAS", "space directions: (1,0,0) (1,1,0) (0,0,1)"], "unsupported"),
         ([*BASE, "space: RAS", "space directions: (1,0,0) (0,0,0) (0,0,1)"], "damaged"),
         ([*BASE, "space: RAS", "space directions: (1,0,x) (0,1,0) (0,0,1)"], "damaged"),
+        *(([*BASE, "space: RAS", DIRECTIONS, f"space origin: {origin}"], "damaged") for origin in ("1", "(1,2)", "1 2 3")),
+        ([*BASE, "space: right", DIRECTIONS], "damaged"),
         ([*BASE[:2], "sizes: 2 3 4", BASE[3], "kinds: 2-vector domain domain"], "unsupported"),
+        ([*BASE, "kinds: domain domain times"], "damaged"),
         ([*BASE, BASE[2]], "damaged"),
         ([*BASE, "data file: s%s.raw 1 2 1"], "unsupported"),
         ([*BASE, "data file: s%d.raw 1 2 0"], "damaged"),

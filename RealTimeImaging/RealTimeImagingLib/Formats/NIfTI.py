@@ -382,6 +382,9 @@ def readNIfTIHeader(data: bytes, paired: bool) -> NIfTIHeader | str:
     number = b"2" if size == SECOND else b"1"
     if magic[:3] == (b"ni" if paired else b"n+") + number:
         if size == FIRST:
+            if magic[3:] != b"\0":
+                text = _('The mark "{mark}" of NIfTI ends with a zero byte; this one does not.')
+                raise NotAnImageError(text.format(mark=magic[:3].decode()), "damaged")
             return NIfTIHeader(order, data, paired)
         if magic[3:] != b"\0\r\n\x1a\n":
             raise NotAnImageError(

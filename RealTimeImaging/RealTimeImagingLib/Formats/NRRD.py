@@ -72,7 +72,9 @@ _SPACES = {
     **dict.fromkeys(("left-anterior-superior", "las"), (-1, 1, 1)),
     **dict.fromkeys(("left-posterior-superior", "lps"), (-1, -1, 1)),
 }
-"""Signs that convert a space to RAS. Any other space counts as LPS, as in ITK."""
+"""Signs that convert a space to RAS."""
+_OTHER_SPACES = ("scanner-xyz", "3d-right-handed", "3d-left-handed")
+"""Spaces that are not anatomical; their numbers count as LPS, as in ITK."""
 
 
 _ENCODINGS = {
@@ -84,6 +86,7 @@ _ENCODINGS = {
 }
 _SPATIAL = ("domain", "space")
 _FRAMES = ("list", "time", "point")
+_UNKNOWN_KINDS = ("???", "none")
 _COMPONENTS = re.compile(r"scalar|stub|complex|quaternion|([a-z0-9-]*-)?(vector|color|gradient|normal|matrix)")
 _LISTED = re.compile(r"LIST(\s+[0-9]+)?")
 
@@ -137,10 +140,9 @@ class NRRD(VolumeFile):
                 "The header's byte skip {skip} or line skip {lines} is not possible with the encoding {encoding}."
             ).format(skip=skip, lines=lines, encoding=encoding)
             raise NotAnImageError(text, "damaged")
-        start = afterLines(path, base, lines)
-        key = (path, encoding, start, skip, total, count)
+        begin = afterLines(path, base, lines)
+        key = (path, encoding, begin, skip, total, count)
         if key not in self._made:
-            begin = base if start is None else start
             if encoding == "raw":
                 raw = RawBytes(path, None if skip == -1 else begin + skip, detached)
                 raw.endsAfter(total // count)
@@ -249,6 +251,9 @@ class Header:
         roles: list[str] = []
         spatial = 0
         for axis, kind in enumerate(kinds):
+            if kind not in (*_SPATIAL, *_FRAMES, *_UNKNOWN_KINDS) and not _COMPONENTS.fullmatch(kind):
+                text = _("The kind {name} of an axis is none of the NRRD format, such as domain, list or vector.")
+                raise NotAnImageError(text.format(name=repr(kind[:40])), "damaged")
             placed = directions is None or directions[axis] is not None
             if _COMPONENTS.fullmatch(kind):
                 role = "c"
@@ -279,7 +284,12 @@ class Header:
         vectors = [directions[axis] for axis in space] if directions is not None else []
         origin = [0.0, 0.0, 0.0]
         if directions is not None and "space origin" in self.fields:
-            origin = vectorOf(self.fields["space origin"])[:3]
+            text = self.fields["space origin"]
+            origin = vectorOf(text)[:3]
+            length = next((len(vector) for vector in vectors if vector is not None), len(origin))
+            if not text.startswith("(") or not text.endswith(")") or len(origin) != min(3, length):
+                words = _("The header's space origin {text} is no vector with a number for each axis of space.")
+                raise NotAnImageError(words.format(text=repr(text[:60])), "damaged")
         if any(vector is not None for vector in vectors):
             matrix = _placed(vectors, spacing, origin)
             # A unit for each number of a vector.
@@ -295,9 +305,17 @@ class Header:
                 spacing = [(millimetres(quoted[axis]) or 1.0) * size for axis, size in zip(space, spacing, strict=True)]
             axes = [[size * (row == column) for row in range(3)] for column, size in enumerate(spacing)]
             matrix = completed(axes, origin)
-        name = self.fields.get("space", "").lower()
-        name = name.removesuffix("-time") if "-" in name else name[:3]
-        return np.diag([*_SPACES.get(name, tuple(np.diag(LPS_TO_RAS)[:3])), 1.0]) @ matrix
+        return np.diag([*self._signs(), 1.0]) @ matrix
+
+    def _signs(self) -> tuple[float, ...]:
+        if "space" not in self.fields:
+            return tuple(np.diag(LPS_TO_RAS)[:3])
+        name = self.fields["space"].lower()
+        name = name.removesuffix("-time") if "-" in name else name.removesuffix("t")
+        if name not in (*_SPACES, *_OTHER_SPACES):
+            text = _("The header's space {name} is none of the NRRD format, such as left-posterior-superior.")
+            raise NotAnImageError(text.format(name=repr(self.fields["space"][:40])), "damaged")
+        return _SPACES.get(name, tuple(np.diag(LPS_TO_RAS)[:3]))
 
     def dataFileNames(self) -> list[str]:
         """Return the data files as the header names them."""

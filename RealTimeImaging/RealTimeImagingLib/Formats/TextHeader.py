@@ -219,13 +219,13 @@ def joined(paths: Sequence[str], size: int, make: Callable[[str], Stored]) -> St
     return Joined([make(path) for path in paths], size // len(paths))
 
 
-def afterLines(path: str, offset: int, lines: int) -> int | None:
-    """Return the offset behind the given number of lines, None while they do not all exist."""
+def afterLines(path: str, offset: int, lines: int) -> int:
+    """Return the offset behind the given number of lines; the size of the file while they do not all exist."""
     if lines == 0:
         return offset
     try:
         if statOf(path).st_size <= offset:
-            return None
+            return offset
         with openShared(path) as file:
             file.seek(offset)
             while piece := file.read(1 << 16):
@@ -235,9 +235,9 @@ def afterLines(path: str, offset: int, lines: int) -> int | None:
                         piece = piece[piece.index(b"\n") + 1 :]
                     return file.tell() - len(piece)
                 lines -= count
+            return file.tell()
     except FileNotFoundError:
-        return None
-    return None
+        return offset
 
 
 def completed(axes: Sequence[Sequence[float]], origin: Sequence[float]) -> Matrix:
