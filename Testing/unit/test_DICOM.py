@@ -165,6 +165,7 @@ def test_one_position_and_a_spacing_are_a_volume(tmp_path):
         (4, "0,0,0", "1,0,0,0,1,0", None),
         (1, "nan,0,0", "1,0,0,0,1,0", "ImagePositionPatient nan,0,0"),
         (4, "1,2,3", "0,0,0,0,0,0", "ImageOrientationPatient 0,0,0,0,0,0"),
+        (1, "1,2,3", "1,0,0,1,0,0", "ImageOrientationPatient 1,0,0,1,0,0"),
         (1, "7", "", "ImagePositionPatient 7"),
         (1, ",".join(40 * "1"), "", "ImagePositionPatient " + 30 * "1,"),
         (1, "", "", None),
@@ -180,6 +181,27 @@ def test_the_letters_of_a_text_are_no_numbers():
     dataset = Dataset()
     dataset.add_new("ImagePositionPatient", "LO", "123")
     assert numbersOf(dataset, "ImagePositionPatient", 3) is None
+
+
+@pytest.mark.parametrize(
+    ("elements", "words"),
+    [
+        ({"RescaleSlope": "nan"}, "RescaleSlope is nan, which is not usable"),
+        ({"RescaleIntercept": ["1", "2"]}, "RescaleIntercept is 1\\2, which is not usable"),
+        ({"PixelSpacing": ["-1", "2"]}, "PixelSpacing is -1\\2, not two numbers above 0"),
+        ({"RescaleSlope": "2"}, ""),
+    ],
+)
+def test_values_that_are_not_usable_are_noted(tmp_path, elements, words):
+    reader = openImageFile(str(made(tmp_path / "a.dcm", FRAMES[:1], **{"PixelSpacing": [3, 2], **elements})))
+    assert reader.missing() is None
+    assert [note.startswith(words) for note in reader.notes] == [True] * bool(words)
+
+
+def test_direction_cosines_of_another_length_do_not_scale_the_image(tmp_path):
+    place = {"ImagePositionPatient": [1, 2, 3], "PixelSpacing": [3, 2], "SliceThickness": 4}
+    (image,) = read(made(tmp_path / "a.dcm", FRAMES[:1], ImageOrientationPatient=[0.9, 0, 0, 0, 3, 0], **place))
+    np.testing.assert_allclose(np.diag(image.ijkToRAS)[:3], [-2, -3, 4])
 
 
 def test_rt_dose_is_a_volume():

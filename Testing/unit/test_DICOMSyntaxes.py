@@ -228,6 +228,17 @@ def test_fragments_that_nothing_tells_apart_are_refused(tmp_path):
     assert refusal(tmp_path / "a.dcm").code == "unsupported"
 
 
+@pytest.mark.parametrize("offsets", [(8, 24), (0, 0), (16, 0), (0, 7), (0, 0xFFFFFFFF)])
+def test_an_offset_table_that_does_not_fit_is_damaged(tmp_path, offsets):
+    dataset = pydicom.dcmread(real("SC_rgb_rle_2frame"))
+    dataset.PixelData = encapsulate([b"12345678"] * 4, has_bot=False)
+    table = struct.pack("<4s3I", b"\xfe\xff\x00\xe0", 8, *offsets)
+    dataset.PixelData = table + dataset.PixelData[8:]
+    dataset.save_as(tmp_path / "a.dcm")
+    error = refusal(tmp_path / "a.dcm")
+    assert (error.code, "offset table" in str(error)) == ("damaged", True)
+
+
 # ---- deflated
 
 

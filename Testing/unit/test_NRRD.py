@@ -216,7 +216,10 @@ def test_a_data_file_that_is_no_file_is_refused(tmp_path):
         ([*BASE, "space: RAS", "space directions: (1,0,0) (1,1,0) (0,0,1)"], "unsupported"),
         ([*BASE, "space: RAS", "space directions: (1,0,0) (0,0,0) (0,0,1)"], "damaged"),
         ([*BASE, "space: RAS", "space directions: (1,0,x) (0,1,0) (0,0,1)"], "damaged"),
-        *(([*BASE, "space: RAS", DIRECTIONS, f"space origin: {origin}"], "damaged") for origin in ("1", "(1,2)", "1 2 3")),
+        *(
+            ([*BASE, "space: RAS", DIRECTIONS, f"space origin: {origin}"], "damaged")
+            for origin in ("1", "(1,2)", "1 2 3")
+        ),
         ([*BASE, "space: right", DIRECTIONS], "damaged"),
         ([*BASE[:2], "sizes: 2 3 4", BASE[3], "kinds: 2-vector domain domain"], "unsupported"),
         ([*BASE, "kinds: domain domain times"], "damaged"),

@@ -8,6 +8,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from RealTimeImagingLib.Formats import IMAGE_SUFFIXES, ImageFile, ignoredName, openImageFile
 from RealTimeImagingLib.Model.Errors import FrameError, NotAnImageError, RingError
+from RealTimeImagingLib.Model.Frame import Image
+from RealTimeImagingLib.Simulator.Images import niftiBytes
 from unit.readers import assertSame, assertSentence, read, refusal
 
 
@@ -68,6 +70,17 @@ def test_dicom_needs_no_ending(tmp_path, name):
     path.write_bytes(data)
     assert reader.missing() is None
     assertSame(list(reader.images()), read(source))
+
+
+def test_a_file_that_is_known_late_is_read_into_the_memory_of_the_caller(tmp_path):
+    path, lent = tmp_path / "IM0001", []
+    path.write_bytes(b"")
+    reader = openImageFile(str(path))
+    reader.getBuffer = lambda nbytes: lent.append(np.empty(nbytes, np.uint8)) or lent[-1]
+    path.write_bytes(gzip.compress(niftiBytes(Image(np.zeros((2, 3, 4), np.int16), np.eye(4)))))
+    assert reader.missing() is None
+    (image,) = reader.images()
+    assert np.shares_memory(image.pixels, lent[0])
 
 
 def test_a_picture_is_known_by_its_content(tmp_path):

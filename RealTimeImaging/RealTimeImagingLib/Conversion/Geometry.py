@@ -52,7 +52,8 @@ def planeOf(one: Slice) -> Matrix:
 
 @lru_cache
 def _plane(orientation: tuple[float, ...], spacing: tuple[float, float]) -> Matrix:
-    along, down = np.array(orientation[:3]), np.array(orientation[3:])
+    # Direction cosines have the length 1, but for rounding: other lengths would scale the image.
+    along, down = (np.array(axis) / (np.linalg.norm(axis) or 1.0) for axis in (orientation[:3], orientation[3:]))
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = along * spacing[0], down * spacing[1], np.cross(along, down)
     matrix.flags.writeable = False

@@ -166,6 +166,7 @@ class Unknown(ImageFile):
             return _("The file has {size:,} bytes so far, too few or too many zeros to know its format.").format(
                 size=size
             )
+        reader.streaming = self.streaming
         words = reader.missing()
         self.sealed, self.count, self.times, self.notes = reader.sealed, reader.count, reader.times, reader.notes
         return words
@@ -174,6 +175,7 @@ class Unknown(ImageFile):
         reader = self.reader()
         if reader is None:
             raise notSupported(self.path)
+        reader.getBuffer = self.getBuffer
         return reader.images(first)
 
 

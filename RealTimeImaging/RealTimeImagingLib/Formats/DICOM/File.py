@@ -9,6 +9,7 @@ import warnings
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, BinaryIO
 
 from ...Model.Errors import NotAnImageError
@@ -239,9 +240,14 @@ class Fragments:
         if size == 4 * frames:
             file.seek(begin - 8)
             offsets = parse_basic_offsets(file)
-            found = [[] for _ in offsets]
-            for fragment in fragments:
-                found[bisect_right(offsets, fragment[0] - 8 - begin - size) - 1].append(fragment)
+            starts = [offset - 8 - begin - size for offset, _length in fragments]
+            isAscending = offsets[0] == 0 and all(before < after for before, after in pairwise(offsets))
+            if not isAscending or not set(starts).issuperset(offsets):
+                text = _("The offset table of PixelData does not fit its {count:,} fragments: it is damaged.")
+                raise NotAnImageError(text.format(count=len(fragments)), "damaged")
+            found = [[] for _offset in offsets]
+            for start, fragment in zip(starts, fragments, strict=True):
+                found[bisect_right(offsets, start) - 1].append(fragment)
             return found
         # Without a table, the end marks of the compressed frames divide the fragments.
         for fragment in fragments:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .Geometry import (
     ownPlane,
     spacingOf,
 )
-from .Pixels import functionalGroup, valueOf
+from .Pixels import functionalGroup, itemsOf, valueOf
 from .Stacking import FRAMES, SAME_AXES, areMoments, nearOf, normalOf, pixelSide, placesOf, stacked
 
 _PLACES = {0x00209056, 0x00209057, 0x00200032, 0x00200037, 0x00201041, 0x00209301, 0x00209302, 0x0048021E, 0x0048021F}
@@ -53,18 +53,16 @@ class FrameInfo:
 
 def hasOwnPlaces(dataset: Any) -> bool:
     """Return True when functional groups have the positions of the frames."""
-    own, shared = dataset.get("PerFrameFunctionalGroupsSequence"), dataset.get("SharedFunctionalGroupsSequence")
+    own, shared = (itemsOf(dataset, f"{kind}FunctionalGroupsSequence") for kind in ("PerFrame", "Shared"))
     names = ("PlanePositionSequence", "PlanePositionVolumeSequence")
-    return bool(own) and any(name in groups for groups in (*own, *(shared or ())) for name in names)
+    return bool(own) and any(name in groups for groups in (*own, *shared) for name in names)
 
 
 def framesOf(dataset: Any, count: int) -> list[FrameInfo]:
     """Return the descriptions of ``count`` frames."""
     times = frameTimes(dataset, count)
     there = _groupsThere(dataset)
-    pointers = [
-        int(valueOf(item, "DimensionIndexPointer") or 0) for item in dataset.get("DimensionIndexSequence") or ()
-    ]
+    pointers = [int(valueOf(item, "DimensionIndexPointer") or 0) for item in itemsOf(dataset, "DimensionIndexSequence")]
     found = []
     for frame in range(count):
         content = functionalGroup(dataset, frame, "FrameContentSequence")
@@ -108,7 +106,7 @@ def _groupsThere(dataset: Any) -> set[str]:
     from pydicom.datadict import keyword_for_tag
 
     kinds = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-    tags = {tag for kind in kinds for groups in dataset.get(kind) or () for tag in groups.keys()}  # noqa: SIM118
+    tags = {tag for kind in kinds for groups in itemsOf(dataset, kind) for tag in groups.keys()}  # noqa: SIM118
     return {keyword_for_tag(tag) for tag in tags}
 
 
@@ -122,7 +120,8 @@ def _measured(dataset: Any, frame: int, there: set[str]) -> dict[str, str]:
         if value is not None:
             found[name] = str(value)
     diffusion = functionalGroup(dataset, frame, "MRDiffusionSequence") if "MRDiffusionSequence" in there else None
-    direction = (diffusion.get("DiffusionGradientDirectionSequence") or [None])[0] if diffusion is not None else None
+    directions = () if diffusion is None else itemsOf(diffusion, "DiffusionGradientDirectionSequence")
+    direction = next(iter(directions), None)
     if gradient := numbersOf(direction, "DiffusionGradientOrientation", 3):
         found["DiffusionGradientOrientation"] = "\\".join(f"{value:g}" for value in gradient)
     for name in there.intersection(_TYPES):
@@ -168,7 +167,7 @@ def placed(dataset: Any, columns: int, rows: int, count: int) -> list[Placed]:
     """Return the images of frames without positions in functional groups, in order."""
     times, own = frameTimes(dataset, count), ownPlane(dataset, 0)
     matrix = pictureToRAS(columns, rows, spacingOf(dataset, 0)) if own is None else own
-    noPlace = noPlaceOf(dataset, count)
+    noPlace = noPlaceOf(dataset, 0, count)
     single = [Placed([frame], matrix, times[frame], noPlace) for frame in range(count)]
     step = None if own is None else frameStep(dataset, count)
     volumes = _byVectors(dataset, count) if step is not None else []
@@ -188,7 +187,9 @@ def imagesOf(frames: Sequence[FrameInfo], dataset: Any, columns: int, rows: int)
     nowhere = pictureToRAS(columns, rows, spacingOf(dataset, 0))
     made: list[Placed] = []
     for group in stacksOf(frames):
-        made += _imagesOfStack(group, nowhere)
+        for image in _imagesOfStack(group, nowhere):
+            noPlace = noPlaceOf(dataset, image.first, len(frames)) if image.ijkToRAS is nowhere else {}
+            made.append(replace(image, attributes={**image.attributes, **noPlace}) if noPlace else image)
     return made
 
 

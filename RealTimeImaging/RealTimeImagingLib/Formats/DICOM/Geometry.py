@@ -15,8 +15,8 @@ import numpy as np
 from ...Model.Files import decodedText
 from ...Model.Frame import LPS_TO_RAS, NO_PLACE, Matrix, pictureToRAS
 from ...Model.Text import textsOf
-from ..ImageFile import sinceFirst
-from .Pixels import functionalGroup, valueOf
+from ..ImageFile import angleError, sinceFirst
+from .Pixels import functionalGroup, itemsOf, valueOf
 from .Stacking import EVEN
 
 _ = textsOf(__file__)
@@ -43,6 +43,8 @@ _MOMENTS = (*PROJECTIONS, "OT")
 """Modalities whose frames without positions are moments."""
 _LONGEST_VALUE = 60
 """Characters that are kept of an unusable position."""
+_SHORTEST = 1e-3
+"""Length of a vector of direction cosines below which it has no direction."""
 _CENTIMETRES = 3
 """PhysicalUnitsXDirection, PS3.3 section C.8.5.5.1.1."""
 
@@ -85,9 +87,12 @@ def earliest(times: Sequence[float | None], frames: Sequence[int]) -> float | No
 
 
 def ownPlane(dataset: Any, frame: int) -> Matrix | None:
-    """Return IJKToRAS of one frame by its functional groups or the data set; None when they have no position."""
+    """Return IJKToRAS of one frame by its functional groups or the data set; None when they have no position.
+
+    :raises NotAnImageError: as :func:`angleError`.
+    """
     # PS3.3 sections C.7.6.2.1.1 and, for ultrasound volumes, C.8.24.6.
-    detector = (dataset.get("DetectorInformationSequence") or [None])[0]
+    detector = next(iter(itemsOf(dataset, "DetectorInformationSequence")), None)
     position = numbersOf(functionalGroup(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
     orientation = numbersOf(functionalGroup(dataset, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
     if position is None:
@@ -119,6 +124,7 @@ def ownPlane(dataset: Any, frame: int) -> Matrix | None:
     matrix[:3, :3] = axes * (*spacing, thickness)
     matrix[:3, 3] = position
     inRAS: Matrix = LPS_TO_RAS @ matrix
+    angleError(inRAS)
     return inRAS
 
 
@@ -126,24 +132,49 @@ def ownPlane(dataset: Any, frame: int) -> Matrix | None:
 def _axesOf(orientation: tuple[float, ...]) -> Matrix | None:
     # Directions along a row, down a column and through the slices, as columns, which a series shares; None without any.
     along, down = np.reshape(orientation, (2, 3))
+    lengths = np.linalg.norm(along), np.linalg.norm(down)
+    if min(lengths) < _SHORTEST:
+        return None
+    # Direction cosines have the length 1, but for rounding: other lengths would scale the image.
+    along, down = along / lengths[0], down / lengths[1]
     normal = np.cross(along, down)
     length = np.linalg.norm(normal)
     return None if length < 0.5 else np.column_stack([along, down, normal / length])
 
 
-def noPlaceOf(dataset: Any, count: int) -> dict[str, str]:
-    """Return the attribute NO_PLACE when a position or orientation is given and unusable; else nothing.
+def noPlaceOf(dataset: Any, frame: int, count: int) -> dict[str, str]:
+    """Return the attribute NO_PLACE when the position or orientation of a frame is given and unusable; else nothing.
 
     Zeros can be a position. For the only frame of a file they count as unusable: many senders write them for unknown.
     """
-    for name, numbers in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)):
-        element, found = dataset.get_item(name), numbersOf(dataset, name, numbers)
-        isGiven = element is not None and element.value not in (None, b"", "")
-        if isGiven and (found is None or (not any(found) and (count == 1 or numbers == 6))):
-            value = element.value
-            text = decodedText(value).strip() if isinstance(value, bytes) else "\\".join(map(str, listOf(value)))
-            return {NO_PLACE: f"{name} {text[:_LONGEST_VALUE]}"}
+    for name, group, size in (
+        ("ImagePositionPatient", "PlanePositionSequence", 3),
+        ("ImageOrientationPatient", "PlaneOrientationSequence", 6),
+    ):
+        for source in (functionalGroup(dataset, frame, group), dataset):
+            given = givenText(source, name)
+            if not given:
+                continue
+            found = numbersOf(source, name, size)
+            isPlace = found is not None and (any(found) or count > 1) if size == 3 else _hasAxes(found)
+            if not isPlace:
+                return {NO_PLACE: f"{name} {given}"}
+            break
     return {}
+
+
+def givenText(source: Any | None, name: str) -> str:
+    """Return the value of an element as the file has it; empty where it is absent or empty."""
+    element = None if source is None else source.get_item(name)
+    if element is None or element.value in (None, b"", ""):
+        return ""
+    value = element.value
+    text = decodedText(value).strip() if isinstance(value, bytes) else "\\".join(map(str, listOf(value)))
+    return text[:_LONGEST_VALUE]
+
+
+def _hasAxes(orientation: list[float] | None) -> bool:
+    return orientation is not None and _axesOf(tuple(orientation)) is not None
 
 
 def spacingOf(dataset: Any, frame: int) -> tuple[float, float]:
@@ -172,7 +203,21 @@ def spacingNote(dataset: Any) -> str:
             "One scale is used for all of it."
         ).format(smallest=min(sides), largest=max(sides))
     if spacingOf(dataset, 0) == (1.0, 1.0) and not regions and not _saysSpacing(dataset):
+        measures = functionalGroup(dataset, 0, "PixelMeasuresSequence")
+        if given := givenText(measures, "PixelSpacing") or givenText(dataset, "PixelSpacing"):
+            return _("PixelSpacing is {given}, not two numbers above 0: 1 mm is assumed.").format(given=given)
         return _("PixelSpacing is missing: 1 mm is assumed.")
+    return ""
+
+
+def rescaleNote(dataset: Any) -> str:
+    """Return a sentence when the file has a RescaleSlope or RescaleIntercept that is not usable; else ""."""
+    group = functionalGroup(dataset, 0, "PixelValueTransformationSequence") or dataset
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        given, found = givenText(group, name), numbersOf(group, name, 1)
+        if given and (found is None or (name == "RescaleSlope" and not found[0])):
+            text = _("{name} is {given}, which is not usable: the image has the stored values.")
+            return text.format(name=name, given=given)
     return ""
 
 
@@ -185,7 +230,7 @@ def _saysSpacing(dataset: Any) -> bool:
 def _ultrasoundRegions(dataset: Any) -> list[tuple[float, float]]:
     # Millimetres between columns and rows of each region in centimetres; tissue first, then the largest.
     found = []
-    for region in dataset.get("SequenceOfUltrasoundRegions") or ():
+    for region in itemsOf(dataset, "SequenceOfUltrasoundRegions"):
         if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == _CENTIMETRES:
             across, down = numbersOf(region, "PhysicalDeltaX", 1), numbersOf(region, "PhysicalDeltaY", 1)
             if across and down and across[0] and down[0]:
@@ -241,7 +286,7 @@ def frameTimes(dataset: Any, count: int) -> list[float | None]:
         if start is None and (day := str(valueOf(dataset, f"{kind}Date") or "").replace(".", "")):
             start = seconds(day + str(valueOf(dataset, f"{kind}Time") or "x").replace(":", ""), offset)
     passed = _passed(dataset, count) or [0.0] * count
-    own = dataset.get("PerFrameFunctionalGroupsSequence")
+    own = itemsOf(dataset, "PerFrameFunctionalGroupsSequence")
     found: list[float | None] = []
     for frame in range(count):
         content = functionalGroup(dataset, frame, "FrameContentSequence") if own else None

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...Model.Frame import LPS_TO_RAS, Matrix, Pixels
 from ...Model.Text import textsOf
-from .Geometry import earliest, numbersOf, planeOf, seconds
+from .Geometry import earliest, listOf, numbersOf, planeOf, seconds
 from .Pixels import Layout, valueOf
 from .Stacking import normalOf
 
@@ -306,4 +306,4 @@ def _text(data: bytes) -> str:
 
 
 def _words(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(word) for word in value or ()]
+    return [] if value is None else [str(word) for word in listOf(value)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -45,6 +46,8 @@ def decoded(dataset: Any, layout: Layout, data: bytes) -> Pixels:
         raise NotAnImageError(_("A frame has no compressed bytes."), "damaged")
     single = _singleFrame(dataset, data)
     syntax = pydicom.uid.UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    if not syntax:
+        raise NotAnImageError(_("The header names no transfer syntax, so its pixels cannot be decoded."), "damaged")
     if layout.bits == 1:
         raise NotAnImageError(_("Pixels of 1 bit in {name} are not supported.").format(name=syntax.name), "unsupported")
     try:
@@ -153,14 +156,27 @@ def valueOf(source: Any, name: str) -> Any | None:
     return None if value == "" else value
 
 
+def itemsOf(source: Any, name: str) -> Sequence[Any]:
+    """Return the items of a sequence; none where it is absent or empty.
+
+    :raises NotAnImageError: code "damaged": the element is no sequence.
+    """
+    import pydicom
+
+    value = get(source, name)
+    if value is None or isinstance(value, pydicom.Sequence):
+        return value or ()
+    raise NotAnImageError(_("The header's {name} is no sequence of items.").format(name=name), "damaged")
+
+
 def functionalGroup(dataset: Any, frame: int, name: str) -> Any | None:
     """Return the item of a functional group: of the frame, else the shared one, else None (PS3.3 C.7.6.16)."""
-    own = get(dataset, "PerFrameFunctionalGroupsSequence")
+    own = itemsOf(dataset, "PerFrameFunctionalGroupsSequence")
     for groups in (
-        (own[frame] if own and frame < len(own) else None),
-        *(get(dataset, "SharedFunctionalGroupsSequence") or ()),
+        (own[frame] if frame < len(own) else None),
+        *itemsOf(dataset, "SharedFunctionalGroupsSequence"),
     ):
-        if groups is not None and (items := get(groups, name)):
+        if groups is not None and (items := itemsOf(groups, name)):
             return items[0]
     return None
 

@@ -20,7 +20,7 @@ from ..ImageFile import DEFAULT_LIMIT, ImageFile, checkRightAngles, makeImage
 from ..Raw import allocate, openFile, readExactly, statOf
 from .File import LONG_FORM, LONGEST_HEADER, UNDEFINED, Clamped, Fragments, Packed, guarded, packedFile
 from .Frames import FrameInfo, framesOf, hasOwnPlaces, imagesOf, placed
-from .Geometry import MISSING, Placed, attributesOf, spacingNote, timesSinceFirst
+from .Geometry import MISSING, Placed, attributesOf, rescaleNote, spacingNote, timesSinceFirst
 from .Header import SliceHeader, sliceOf
 from .Mosaic import Mosaic
 from .Pixels import Layout, decoded, rescaled
@@ -235,7 +235,7 @@ class DICOM(ImageFile):
         mosaic = Mosaic.of(dataset, layout)
         if isinstance(mosaic, Mosaic):
             time = frames[0].time if mosaic.time is None else mosaic.time
-            frames = [Placed([0], mosaic.ijkToRAS, time)]
+            frames = [Placed([0], mosaic.ijkToRAS, time, frames[0].attributes)]
         largest = max(len(image.frames) for image in frames) * layout.shownBytes
         if largest > self.limit:
             raise NotAnImageError(
@@ -310,7 +310,7 @@ class DICOM(ImageFile):
 
 
 def _notes(dataset: Any, images: Sequence[Placed], mosaic: Mosaic | str | None) -> tuple[str, ...]:
-    found = [spacingNote(dataset)]
+    found = [spacingNote(dataset), rescaleNote(dataset)]
     if isinstance(mosaic, str):
         found.append(_("The mosaic is {mosaic}. It is shown as one picture.").format(mosaic=mosaic))
     for number, image in enumerate(images, 1):
