@@ -212,6 +212,7 @@ def test_a_data_file_is_in_the_folder_of_its_header(tmp_path, name):
     error = refusal(handmade(tmp_path / "a.mhd", {}, end=end))
     assert error.code == "unsupported"
     assert "leads out of the header's folder" in str(error)
+    assert "names itself" in str(refusal(handmade(tmp_path / "b.mhd", {}, end="ElementDataFile = b.mhd\n")))
 
 
 def test_a_frame_of_a_huge_number_takes_no_memory(tmp_path):

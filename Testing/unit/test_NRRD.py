@@ -197,6 +197,7 @@ def linked(path, target):
 def test_a_data_file_that_is_no_file_is_refused(tmp_path):
     (tmp_path / "a.raw").mkdir()
     assert refusal(handmade(tmp_path / "a.nhdr", [*BASE, "data file: a.raw"])).code == "not-an-image"
+    assert refusal(handmade(tmp_path / "b.nhdr", [*BASE, "data file: ./b.nhdr"])).code == "damaged"
 
 
 @pytest.mark.parametrize(

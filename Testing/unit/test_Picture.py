@@ -44,6 +44,14 @@ def test_the_kinds_of_png(tmp_path, mode, shape):
     np.testing.assert_array_equal(image.pixels[0], np.asarray(shown))
 
 
+def test_a_palette_that_is_missing_is_refused(tmp_path):
+    PIL.Image.new("P", (4, 3)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    begin, end = data.index(b"PLTE") - 4, data.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(data[:begin] + data[end:])
+    assert "palette" in str(refusal(tmp_path / "a.png"))
+
+
 def test_a_transparent_palette_is_rgba(tmp_path):
     path = written(tmp_path / "a.png", PIL.Image.fromarray(RGB).convert("P"), transparency=3)
     assert read(path)[0].pixels.shape == (1, 20, 30, 4)

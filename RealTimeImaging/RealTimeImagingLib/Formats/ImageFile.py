@@ -264,7 +264,12 @@ class VolumeFile(ImageFile):
 
     def _check(self, volumes: Volumes) -> None:
         if min(volumes.shape) < 1:
-            raise NotAnImageError(_("An axis has no voxels: {shape}.").format(shape=volumes.shape[::-1]), "damaged")
+            raise NotAnImageError(
+                _("The header declares the size {shape}; each number is at least 1.").format(
+                    shape=" x ".join(map(str, volumes.shape[::-1]))
+                ),
+                "damaged",
+            )
         components = [size for size, role in zip(volumes.shape, volumes.roles, strict=True) if role == "c"]
         if components and components[0] not in (3, 4):
             raise NotAnImageError(

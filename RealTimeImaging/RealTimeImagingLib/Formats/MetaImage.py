@@ -6,6 +6,7 @@ The format: MetaIO's documentation (field names below are its names). What it le
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import Any
 
@@ -123,6 +124,8 @@ class MetaImage(VolumeFile):
                 decode = textDecoder(header.dtype())
                 self._made[text] = Encoded(path, base + skip, self.limit, decode, 400, detached=path != self.path)
             return self._made[text]
+        if skip == 0 and base == 0 and os.path.realpath(path) == os.path.realpath(self.path):
+            raise NotAnImageError(_("The header names itself as the file of the voxels."), "damaged")
         packed = header.flag("CompressedData", False)
         length = integer(header.fields.get("CompressedDataSize", "0"), "CompressedDataSize")
         key = (path, base, skip, size, packed, length)
@@ -197,7 +200,10 @@ class _Header:
         sizes = integers(self.field("DimSize"), "DimSize")
         if not 1 <= len(sizes) <= 10 or len(sizes) != integer(self.field("NDims"), "NDims") or min(sizes) < 1:
             raise NotAnImageError(
-                _("The header declares the size {fields}.").format(fields=repr(self.fields["DimSize"][:60])), "damaged"
+                _("DimSize is {sizes} and NDims {count}: as many whole numbers above 0 are expected.").format(
+                    sizes=repr(self.fields["DimSize"][:60]), count=self.fields["NDims"][:20]
+                ),
+                "damaged",
             )
         return sizes
 

@@ -98,7 +98,8 @@ class NIfTIHeader:
         least = 0 if self.paired else self.size
         offset = self.one("vox_offset")
         if not 0 <= offset <= limit or 0 < offset < least:
-            raise NotAnImageError(_("The header puts the voxels at byte {offset:g}.").format(offset=offset), "damaged")
+            text = _("The header puts the voxels at byte {offset:g}; byte {least} is the first possible one.")
+            raise NotAnImageError(text.format(offset=offset, least=least), "damaged")
         return int(offset) or (least and least + 4)
 
     def volumes(self, stored: Stored) -> Volumes:
@@ -113,7 +114,8 @@ class NIfTIHeader:
             )
         sizes = dim[1 : 1 + dim[0]]
         if min(sizes) < 1:
-            raise NotAnImageError(_("The header declares the size {sizes}.").format(sizes=sizes), "damaged")
+            text = _("The header declares the size {sizes}; each number is at least 1.")
+            raise NotAnImageError(text.format(sizes=" x ".join(map(str, sizes))), "damaged")
         if self.one("intent_code") in _CIFTI_INTENTS:
             raise NotAnImageError(
                 _(
@@ -124,7 +126,10 @@ class NIfTIHeader:
             )
         if math.prod(sizes[3:]) > _MOST_VOLUMES:
             raise NotAnImageError(
-                _("The header declares {count:,} volumes.").format(count=math.prod(sizes[3:])), "too-large"
+                _("The header declares {count:,} volumes, more than the limit of {limit:,}.").format(
+                    count=math.prod(sizes[3:]), limit=_MOST_VOLUMES
+                ),
+                "too-large",
             )
         datatype = self.one("datatype")
         if datatype not in self.types:

@@ -6,6 +6,7 @@ The format: "Definition of NRRD File Format", teem (field names below are its na
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -131,7 +132,7 @@ class NRRD(VolumeFile):
         )
 
     def _store(self, header: Header, path: str, base: int, total: int, count: int) -> Stored:
-        detached = path != self.path
+        detached = "data file" in header.fields
         encoding = header.encoding()
         skip = integer(header.fields.get("byte skip", "0"), "byte skip")
         lines = integer(header.fields.get("line skip", "0"), "line skip")
@@ -143,6 +144,8 @@ class NRRD(VolumeFile):
         begin = afterLines(path, base, lines)
         key = (path, encoding, begin, skip, total, count)
         if key not in self._made:
+            if detached and begin == skip == 0 and os.path.realpath(path) == os.path.realpath(self.path):
+                raise NotAnImageError(_("The header names itself as the file of the voxels."), "damaged")
             if encoding == "raw":
                 raw = RawBytes(path, None if skip == -1 else begin + skip, detached)
                 raw.endsAfter(total // count)
@@ -230,7 +233,10 @@ class Header:
         sizes = integers(self.field("sizes"), "sizes")
         if not 1 <= len(sizes) <= 16 or len(sizes) != integer(self.field("dimension"), "dimension") or min(sizes) < 1:
             raise NotAnImageError(
-                _("The header declares the sizes {fields}.").format(fields=repr(self.fields["sizes"][:60])), "damaged"
+                _(
+                    "The field sizes is {sizes} and dimension {count}: as many whole numbers above 0 are expected."
+                ).format(sizes=repr(self.fields["sizes"][:60]), count=self.fields["dimension"][:20]),
+                "damaged",
             )
         return sizes
 

@@ -42,7 +42,8 @@ class NumPy(VolumeFile):
         kind, before = ("<H", 10) if data[6:7] <= b"\1" else ("<I", 12)
         end = before + struct.unpack_from(kind, data, 8)[0] if len(data) >= before else before
         if end > _LONGEST:
-            raise NotAnImageError(_("The header has {size:,} bytes.").format(size=end), "damaged")
+            text = _("The file begins with the length {size:,} of its header, more than the limit of {limit:,} bytes.")
+            raise NotAnImageError(text.format(size=end, limit=_LONGEST), "damaged")
         if len(data) < end:
             return _("The header has {size:,} bytes so far, of at least {all:,}.").format(size=len(data), all=end)
         dtype, fortran, shape = _fields(data[before:end])
@@ -63,7 +64,7 @@ def _fields(header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
         fortran = bool(fields["fortran_order"])
     except Exception as error:  # Python's parser and NumPy do not document their exceptions on damaged text
         text = _("The header declares no type, order and shape of an array: {header}.")
-        raise NotAnImageError(text.format(header=repr(header.strip()[:80])), "damaged") from error
+        raise NotAnImageError(text.format(header=repr(header.strip()[:80].decode("latin-1"))), "damaged") from error
     if dtype.hasobject:
         text = _("The file holds Python objects, which are not read: reading them would run their code.")
         raise NotAnImageError(text, "unsupported")

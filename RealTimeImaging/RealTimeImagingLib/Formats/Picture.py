@@ -34,6 +34,8 @@ _PNG_KINDS = frozenset(
     + [(depth, colour) for colour in (2, 4, 6) for depth in (8, 16)]
 )
 """Allowed pairs of bit depth and colour type (PNG specification, table 9)."""
+_PALETTE = 3
+"""PNG's colour type of pixels that are numbers of a palette."""
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 """Chunks that decoding needs."""
 _DEFLATE_RATIO = 1040
@@ -134,6 +136,7 @@ class PNG(Picture):
         super()._restart()
         self._kept: list[tuple[int, int]] = []
         self._packed = 0
+        self._hasPalette = False
 
     def _walk(self, file: BinaryIO, size: int) -> bool:
         if self._position == 0:
@@ -167,6 +170,10 @@ class PNG(Picture):
             if kind in _PNG_CHUNKS:
                 self._kept.append((self._position, end))
                 self._packed += length if kind == b"IDAT" else 0
+                self._hasPalette = self._hasPalette or kind == b"PLTE"
+                if kind == b"IDAT" and self._colour == _PALETTE and not self._hasPalette:
+                    text = _("The pixels of the PNG file are numbers of a palette, which is missing (chunk PLTE).")
+                    raise NotAnImageError(text, "damaged")
             if kind == b"IEND":
                 return True
             self._position = end

@@ -98,7 +98,8 @@ class Directories:
         if fields == 0:
             raise _Cut(_("{what} is not written yet").format(what=what))
         if fields > 4096:
-            raise NotAnImageError(_("{what} has {fields:,} fields.").format(what=what, fields=fields), "damaged")
+            text = _("{what} has {fields:,} fields, more than any TIFF page.")
+            raise NotAnImageError(text.format(what=what, fields=fields), "damaged")
         data = _at(file, size, offset + wide, fields * entry + inline, what)
         for number in range(fields):
             _tag, kind, many, place = struct.unpack_from(f"{self._order}2H2{word}", data, number * entry)
