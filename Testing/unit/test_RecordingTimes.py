@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Model.Poses import PoseTrack
 from RealTimeImagingLib.Recording import Origin, openRecording, repair
-from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, SET_BACK, FrameTimes
+from RealTimeImagingLib.Recording.FrameTimes import LEAST_STEP, SET_BACK, FrameTimes, Placed, spread
 from unit.examples import examples
 from unit.recordings import START, frame, manifestOf, record, recorder
 
@@ -150,6 +150,17 @@ def test_after_a_repeated_time_the_clock_counts_again_although_all_is_delayed(tm
     assert part.times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=2e-6)
     assert [entry["clock"] for entry in part.frames] == ["device", "device", "arrival", "device", "device"]
     first.finish()
+
+
+def test_repeated_times_increase_although_a_later_one_arrived_with_a_smaller_delay():
+    entries = [
+        Placed(1.0, "device", 5.0, 1.9),
+        Placed(1.00001, "order", 5.0, 2.2),
+        Placed(1.00002, "order", 5.0, 2.5),
+        Placed(1.2, "arrival", 5.0, 2.8),
+        Placed(2.0, "device", 6.0, 2.9),
+    ]
+    assert spread(entries) == pytest.approx([1.0, 1.2 - 2 * LEAST_STEP, 1.2 - LEAST_STEP, 1.2, 2.0])
 
 
 @examples(2.5)

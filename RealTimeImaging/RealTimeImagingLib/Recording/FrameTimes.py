@@ -270,9 +270,12 @@ def spread(entries: Sequence[Placed]) -> list[float]:
         if entry.clock == "device":
             step = (entry.time - entries[tick].time) / (count + 1)
             if count and tick >= 0 and step >= 2 * LEAST_STEP:
-                for part in range(1, count + 1):
+                most = math.inf
+                for part in range(count, 0, -1):
                     repeated = entries[tick + part]
-                    most = max(repeated.time, repeated.latest) if repeated.clock == "order" else repeated.time
+                    latest = max(repeated.time, repeated.latest) if repeated.clock == "order" else repeated.time
+                    # The times increase, also where a later entry has an early limit.
+                    most = min(most - LEAST_STEP, latest)
                     times[tick + part] = round(min(entries[tick].time + part * step, most), 6)
             tick, count = place, 0
         elif tick >= 0 and entry.deviceTime == entries[tick].deviceTime:
