@@ -270,7 +270,7 @@ OTHERS = {
     "TLS": (b"\x16\x03\x01\x02\x00", "A program connected with TLS; this port speaks OpenIGTLink without encryption."),
     "SSH": (b"SSH-2.0-OpenSSH_9.2\r\n", "An SSH program connected; this port speaks OpenIGTLink. Check the port."),
     "DICOM": (b"\x01\x00\x00\x00\x00\xcd", "A DICOM program connected; this port speaks OpenIGTLink. Check the port."),
-    "other": (b"hello\r\n", "Not an OpenIGTLink message: its header has the version 26725. It begins with b'hello"),
+    "other": (b"hello\r\n", "Not an OpenIGTLink message: its header has the version 26725. It begins with 'hello"),
 }
 FAULTS = [
     portTaken,

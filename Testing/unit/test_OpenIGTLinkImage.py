@@ -8,8 +8,9 @@ import pyigtl.messages
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from RealTimeImagingLib.Model.Errors import WireError
+from RealTimeImagingLib.Model.Errors import FrameError, WireError
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Problem, Receiver, pack
+from RealTimeImagingLib.Sources.OpenIGTLink.Translation import imageOf
 from unit.openIGTLinkBytes import framed, give, giveInPieces, imageContent, received, refused
 from unit.test_NIfTI import affines, counted
 
@@ -98,6 +99,9 @@ def test_voxels_lie_with_i_fastest_and_components_together():
     found = received(framed("IMAGE", imageContent(bytes(range(72)), components=3)))
     assert found.pixels[1, 2, 3].tolist() == [69, 70, 71]
     assert found.pixels[0, 0, 1].tolist() == [3, 4, 5]
+    five = received(framed("IMAGE", imageContent(bytes(range(120)), components=5)))
+    with pytest.raises(FrameError, match="voxels have 5 components"):
+        imageOf(five)
 
 
 @pytest.mark.parametrize(

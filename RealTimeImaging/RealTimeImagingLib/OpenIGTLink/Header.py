@@ -107,7 +107,7 @@ class Header(NamedTuple):
 def _typeIn(raw: bytes) -> str:
     name = raw.split(b"\0", 1)[0]
     if not name.strip() or not _PRINTABLE.issuperset(name):
-        raise WireError(_("its message type is {name}").format(name=repr(name)))
+        raise WireError(_("its message type is {name}").format(name=repr(name.decode("latin-1"))))
     return name.decode("ascii").rstrip()
 
 

@@ -249,7 +249,7 @@ class Receiver:
             begin = self._buffer.glimpse(8)
             text = OTHER_PROTOCOLS.get(begin[:2]) or _(
                 "Not an OpenIGTLink message: {reason}. It begins with {begin}."
-            ).format(reason=str(error), begin=repr(begin))
+            ).format(reason=str(error), begin=repr(begin.decode("latin-1")))
             raise WireError(text, "not-openigtlink") from error
         self._buffer.drop(HEADER_SIZE)
         self.counts.begun += 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...Model.DeviceMessage import DeviceMessage
-from ...Model.Errors import WireError
+from ...Model.Errors import FrameError, WireError
 from ...Model.Files import reasonOf
 from ...Model.Frame import Image, Pixels
 from ...Model.Text import sentence, textsOf
@@ -67,6 +67,9 @@ def imageOf(message: ImageMessage) -> Image:
     """
     pixels = message.pixels
     attributes = {**attributesOf(message), "Device": message.device_name}
+    if pixels.ndim == 4 and pixels.shape[3] > 4:
+        text = _("Its voxels have {count} components; Slicer shows 1 to 4.")
+        raise FrameError(text.format(count=pixels.shape[3]))
     if pixels.ndim == 4 and pixels.shape[3] == 2:
         pixels = _withThird(pixels)
         attributes["Components"] = "2"
