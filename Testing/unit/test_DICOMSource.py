@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 import threading
+import tracemalloc
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -630,13 +631,16 @@ def test_garbage_leaks_nothing_and_the_next_association_works(receive):
     assert len(files(receiver)) == 5
 
 
-def test_damaged_requests_leak_nothing_and_the_next_association_works(receive):
-    receiver = receive()
+def test_damaged_requests_leak_nothing_and_the_next_association_works(receive, monkeypatch):
+    receiver, ended = receive(), []
+    monkeypatch.setattr(threading, "excepthook", ended.append)
     whole, random_ = request(), random.Random(1)
     before = open_()
-    for _ in range(40):
+    for turn in range(40):
         words = bytearray(whole)
-        for _ in range(random_.randint(1, 6)):
+        if turn == 0:
+            words[words.index(b"1.2.840.10008.5") - 8] = 2  # identifiers of contexts are odd
+        for _ in range(random_.randint(1, 6) if turn else 0):
             words[random_.randrange(len(words))] = random_.randrange(256)
         with closing(socket.create_connection(("127.0.0.1", receiver.port))) as connection:
             connection.sendall(words[: random_.choice((len(words), random_.randrange(len(words))))])
@@ -646,6 +650,23 @@ def test_damaged_requests_leak_nothing_and_the_next_association_works(receive):
     receiver.until(lambda: nothingMoreThan(before))
     assert send(receiver, slice_(1, 0.0)) == [0]
     assert {event.level for event in receiver.events} <= {"info", "warning"}
+    assert not ended, "no traceback of pynetdicom reaches the terminal"
+
+
+def test_the_length_of_a_pdu_takes_no_memory_before_its_bytes():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        ours, _address = server.accept()
+    with ours, theirs:
+        theirs.sendall(bytes(range(200)) * 1000)
+        theirs.close()
+        state = Association.AssociationState(1, None, ours, "peer", limit=1 << 30, requested=True)
+        tracemalloc.start()
+        try:
+            assert state.receive(500 << 20) == bytes(range(200)) * 1000
+            assert tracemalloc.get_traced_memory()[1] < 2 << 20
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.fixture

@@ -166,25 +166,28 @@ class AssociationState:
         if self.taken + size > self.limit or self.unspooled > LARGEST_COMMAND:
             self.taken += size
             raise ConnectionAbortedError
-        data, got = bytearray(size), 0
+        # A lying length must take no memory: more is taken as it arrives.
+        data, got = bytearray(min(size, LARGEST_PDU)), 0
         end = time.monotonic() + (IDLE if self.requested else NEGOTIATION)
-        with memoryview(data) as view:
-            while got < size:
-                if time.monotonic() > end:
-                    raise TimeoutError
+        while got < size:
+            if time.monotonic() > end:
+                raise TimeoutError
+            if got == len(data):
+                data += bytes(min(got, size - got))
+            with memoryview(data) as view:
                 count = self.connection.recv_into(view[got:])
-                if not count:
-                    break
-                if hasattr(socket, "TCP_QUICKACK"):
-                    # Many senders write a message in two pieces and, without TCP_NODELAY, wait for the first to be
-                    # acknowledged. Linux would delay that by 40 ms each time, and forgets this option as often.
-                    self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-                if not self.requested and len(self._beginning) < len(_TLS):
-                    self._beginning += data[got : got + count]
-                    if not self._beginning.startswith(_ASSOCIATE_RQ):
-                        raise ConnectionAbortedError
-                got += count
-                self.taken += count
+            if not count:
+                break
+            if hasattr(socket, "TCP_QUICKACK"):
+                # Many senders write a message in two pieces and, without TCP_NODELAY, wait for the first to be
+                # acknowledged. Linux would delay that by 40 ms each time, and forgets this option as often.
+                self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            if not self.requested and len(self._beginning) < len(_TLS):
+                self._beginning += data[got : got + count]
+                if not self._beginning.startswith(_ASSOCIATE_RQ):
+                    raise ConnectionAbortedError
+            got += count
+            self.taken += count
         return data if got == size else data[:got]
 
     def spool(self, pdu: Any, files: Files) -> None:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...Model.Errors import NotAnImageError
@@ -25,6 +25,8 @@ from .Association import IDLE, LARGEST_PDU, NEGOTIATION, STALLED, VERIFICATION, 
 from .Files import Files
 
 _ = textsOf(__file__)
+
+log = logging.getLogger(__name__)
 
 _UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _JPEG = ("1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
@@ -234,6 +236,8 @@ class StorageSCP:
         wire.recv = state.receive
         association.acceptor.supported_contexts = self._contexts
         association.dul.daemon = True
+        for thread in (association, association.dul):
+            thread.run = _guarded(thread.run, association)
         self._bind(association, state)
         self._states.append(state)
 
@@ -336,6 +340,19 @@ class StorageSCP:
         if event.assoc.requestor.primitive is None:
             _stopWaiting(event.assoc)
         self.wake()
+
+
+def _guarded(run: Callable[[], None], association: Any) -> Callable[[], None]:
+    """Let a thread of pynetdicom end quietly after damaged messages; the end of the connection is reported."""
+
+    def guarded() -> None:
+        try:
+            run()
+        except Exception:  # noqa: BLE001 - pynetdicom does not document its exceptions on damaged bytes
+            log.info("A thread of pynetdicom has ended", exc_info=True)
+            _stopWaiting(association)
+
+    return guarded
 
 
 def _configure(connection: socket.socket) -> bool:
