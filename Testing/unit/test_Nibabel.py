@@ -22,7 +22,8 @@ REFUSED = {
     "NA.PAR": "The images of the PAR file differ in slice orientation. Export each kind of images alone.",
     "bad_datatype+orig.HEAD": "The voxels have the AFNI types 1, 3, 5; one of the types 0, 1, 3 for all volumes is "
     "read.",
-    "bad_attribute+orig.HEAD": "The content contradicts the AFNI format. The log has the details.",
+    "bad_attribute+orig.HEAD": "The content contradicts the AFNI format: write the file again. The log has the "
+    "details.",
 }
 LARGE = ("T1_dual_echo.PAR", "T1_3echo_mag_real_imag_phase.PAR")
 """Hundreds of images; the order of such kinds is tested by itself."""

@@ -164,7 +164,10 @@ def test_whatever_a_reader_raises_is_a_refusal_in_words(step, error, code, caplo
         list(getattr(Raising(error), step)() or ())
     assert caught.value.code == code
     if code == "damaged":
-        assert str(caught.value) == "The content contradicts the Example format. The log has the details."
+        assert (
+            str(caught.value)
+            == "The content contradicts the Example format: write the file again. The log has the details."
+        )
         assert repr(error.args[-1]) in caplog.text or str(error.args[-1]) in caplog.text
 
 

@@ -502,6 +502,22 @@ def test_another_beginning_is_refused(tmp_path):
     assert refusal(tmp_path / "a.tif").code == "not-an-image"
 
 
+@pytest.mark.parametrize(
+    ("tag", "place", "value", "words"),
+    [(256, 2, 5, "ImageWidth"), (259, 4, 2, "Compression"), (277, 2, 2, "SamplesPerPixel"), (259, 8, 5, "decoded")],
+)
+def test_a_damaged_field_is_named(tmp_path, tag, place, value, words):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), np.uint8))
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    first = struct.unpack_from("<I", data, 4)[0]
+    entries = range(first + 2, first + 2 + 12 * struct.unpack_from("<H", data, first)[0], 12)
+    entry = next(one for one in entries if struct.unpack_from("<H", data, one)[0] == tag)
+    struct.pack_into("<H", data, entry + place, value)
+    (tmp_path / "a.tif").write_bytes(data)
+    error = refusal(tmp_path / "a.tif")
+    assert (error.code, words in str(error)) == ("damaged", True)
+
+
 def test_pages_in_a_circle_are_refused(tmp_path):
     path = made(tmp_path / "a.tif", [bytes(600)], 30, 20)
     data = bytearray(path.read_bytes())

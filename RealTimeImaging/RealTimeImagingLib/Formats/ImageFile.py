@@ -154,7 +154,10 @@ def translateErrors(path: str, title: str) -> Iterator[None]:
 def _damaged(path: str, title: str) -> NotAnImageError:
     log.warning("%s could not be read as %s", os.path.basename(path), title, exc_info=True)
     return NotAnImageError(
-        _("The content contradicts the {title} format. The log has the details.").format(title=title), "damaged"
+        _("The content contradicts the {title} format: write the file again. The log has the details.").format(
+            title=title
+        ),
+        "damaged",
     )
 
 

@@ -102,7 +102,10 @@ class Directories:
             raise NotAnImageError(text.format(what=what, fields=fields), "damaged")
         data = _at(file, size, offset + wide, fields * entry + inline, what)
         for number in range(fields):
-            _tag, kind, many, place = struct.unpack_from(f"{self._order}2H2{word}", data, number * entry)
+            tag, kind, many, place = struct.unpack_from(f"{self._order}2H2{word}", data, number * entry)
+            if tag in _NUMBERS and (kind not in _WHOLE or many != 1):
+                text = _("{what}: the field {name} is damaged; one whole number is expected.")
+                raise NotAnImageError(text.format(what=what, name=_NUMBERS[tag]), "damaged")
             length = many * _SIZES.get(kind, 0)
             if length > _LARGEST_FIELD:
                 raise NotAnImageError(
@@ -125,6 +128,14 @@ def _at(file: BinaryIO, size: int, offset: int, length: int, what: str) -> bytes
     raise _Cut(_("{what} ends at byte {offset:,}").format(what=what, offset=offset + length))
 
 
+_NUMBERS = {
+    **{256: "ImageWidth", 257: "ImageLength", 259: "Compression", 262: "PhotometricInterpretation"},
+    **{277: "SamplesPerPixel", 278: "RowsPerStrip", 284: "PlanarConfiguration", 317: "Predictor"},
+    **{322: "TileWidth", 323: "TileLength"},
+}
+"""Tag and name of the fields that are one whole number (TIFF 6.0, section 8 and 15)."""
+_WHOLE = (3, 4, 16)
+"""Types SHORT, LONG and LONG8."""
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^<>]*)>")
 _ATTRIBUTE = re.compile(r'\b(\w+)\s*=\s*"([^"]*)"')
 _IMAGEJ, _IMAGEJ_AXES = "ImageJ=", ("channels", "slices", "frames")

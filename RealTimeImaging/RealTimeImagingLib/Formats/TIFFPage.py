@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..Model.Errors import NotAnImageError
+from ..Model.Errors import NotAnImageError, RealTimeImagingError
 from ..Model.Frame import Pixels
 from ..Model.Text import textsOf
 from .Inflate import ZLIB, inflaters
@@ -281,8 +281,18 @@ def readPage(tiff: Any, page: Page, out: Pixels) -> None:
     """Decode the pixels of a page into ``out``, an array of the page's ``shape`` and ``dtype``.
 
     :param tiff: the open tifffile.TiffFile.
-    :raises Exception: anything that tifffile and imagecodecs raise on damaged bytes.
+    :raises NotAnImageError: code "damaged": the pixels cannot be decoded.
     """
+    try:
+        _decode(tiff, page, out)
+    except (RealTimeImagingError, ImportError, MemoryError, OSError):
+        raise
+    except Exception as error:  # tifffile and imagecodecs do not document their exceptions on damaged bytes
+        text = _("The pixels of page {number} are damaged: they cannot be decoded.")
+        raise NotAnImageError(text.format(number=page.number + 1), "damaged") from error
+
+
+def _decode(tiff: Any, page: Page, out: Pixels) -> None:
     if page.byLibtiff:
         out[...] = _upright(_byLibtiff(tiff, page), page)
         return
