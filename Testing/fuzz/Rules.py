@@ -31,7 +31,8 @@ _PYTHON = re.compile(
     r"Traceback|Errno|object at 0x|\w+Error[:(]|NoneType|\bndarray|__\w+__|\bcodec can't|requires a buffer|"
     r"object has no|Expecting (value|property|',')|invalid literal|could not convert|(positional|keyword) argument"
 )
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_QUOTED = re.compile(r"(?:\B|\bb)'[^']*'|\"[^\"]*\"")
+"""No apostrophe begins it, as in "the header's"."""
 _END = re.compile(r"[.?!][)\"]?$")
 SHORT = 12
 """Characters of an error of Python up to which its text may stand in a sentence by chance."""
@@ -50,7 +51,7 @@ class Target:
     :param allowed: further errors that the parser documents.
     :param prepare: called before the first input, such as to import packages; calls after the first do nothing.
     :param inFork: ``prepare`` starts threads, which a fork of the process would lose.
-    :param runs: inputs of a short run, about three seconds of processor time.
+    :param runs: inputs of a short run, about two seconds of processor time.
     """
 
     name: str

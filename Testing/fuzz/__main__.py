@@ -20,7 +20,7 @@ def main() -> int:
     """Fuzz each target; return 1 for a find."""
     options = parsedArguments()
     byAtheris = not options.hypothesis and not options.input and importlib.util.find_spec("atheris") is not None
-    engines, known = load(byAtheris and not options.short)
+    engines, known = load(byAtheris)
     unknown = [name for name in options.targets if name not in known]
     if unknown:
         print(f"There is no parser {', '.join(unknown)}; there are {', '.join(known)}.")

@@ -13,7 +13,7 @@ import pytest
 from fuzz.Engines import fuzzByHypothesis, mutated
 from fuzz.Files import TARGETS as FILES
 from fuzz.Messages import TARGETS as MESSAGES
-from fuzz.Rules import CORPUS, LARGEST, Find, Target, check
+from fuzz.Rules import CORPUS, LARGEST, Find, Target, check, checkSentence
 from RealTimeImagingLib.Model.Errors import NotAnImageError
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the address space")
@@ -70,6 +70,9 @@ def test_documented_errors_are_no_find():
 
     check(Target("good", refused), b"x")
     check(Target("good", unexpected, (KeyError,)), b"x")
+    checkSentence("The header's Offset are not numbers: '__x__'. It begins with b'__x__'.")
+    with pytest.raises(Find):
+        checkSentence("The header's Offset are not numbers: __x__.")
 
 
 @pytest.fixture
@@ -139,6 +142,52 @@ for short in range(2):
     assert command == f"Repeat it: python3 run.py fuzz broken --input {path}"
     assert first == second
     assert first.startswith("broken: no find in 300 inputs, digest ")
+
+
+PLANTED = """
+def parse(data):
+    if data[:1] == b"@":
+        if data[1:2] == b"=":
+            if data[2:3] == b"0":
+                if data[3:4] == b"~":
+                    raise KeyError("planted")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+def test_the_short_run_follows_the_coverage(corpus):
+    (corpus / "Planted.py").write_text(PLANTED)
+    program = f"""
+import contextlib, sys
+from pathlib import Path
+import RealTimeImagingLib
+RealTimeImagingLib.__path__.append({str(corpus)!r})
+import fuzz.Rules
+import fuzz.Engines as engines
+import fuzz.__main__ as command
+engines.CORPUS = fuzz.Rules.CORPUS = command.WORK = Path({str(corpus)!r})
+fuzz.Rules.memory = lambda: ()
+
+def load(covered):
+    with command.instrumented() if covered and how == "covered" else contextlib.nullcontext():
+        from RealTimeImagingLib.Planted import parse
+    return engines, {{"broken": fuzz.Rules.Target("broken", parse, runs=60_000)}}
+
+command.load = load
+how = sys.argv[1]
+sys.argv[1:] = ["broken", "--short"]
+sys.exit(command.main())
+"""
+
+    def run(how):
+        return subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, timeout=100)
+
+    covered, other = run("covered"), run("other")
+    assert (covered.returncode, other.returncode) == (1, 0), covered.stdout + covered.stderr + other.stderr
+    assert "KeyError: 'planted'" in covered.stdout
+    (path,) = corpus.glob("broken-crash-*")
+    assert path.read_bytes().startswith(b"@=0~")
+    assert "no find in 60000 inputs" in other.stdout
 
 
 def test_changes_of_bytes():
