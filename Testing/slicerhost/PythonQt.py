@@ -5,6 +5,7 @@ arguments; an unknown attribute can be neither read nor set; lists come back as 
 Where PythonQt prints and goes on, or stores nonsense, this host raises.
 """
 
+import functools
 import itertools
 import sys
 import types
@@ -41,8 +42,14 @@ made: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _BY_POINTER = (QtWidgets.QTableWidgetItem, QtWidgets.QListWidgetItem, QtWidgets.QTreeWidgetItem, QtGui.QStandardItem)
 
 
+_PLAIN = frozenset({bool, int, float, str, bytes, types.NoneType})
+"""Classes whose values are the same in C++ and in Python."""
+
+
 def adopt(value: Any) -> Any:
     """Return PythonQt's Python value for a C++ value."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, list):
         return tuple(adopt(item) for item in value)
     if not isinstance(value, shiboken6.Shiboken.Object) or isinstance(value, (ObjectRules, ValueRules)):
@@ -135,6 +142,8 @@ def nativeValue(value: Any) -> Any:
 
     A value such as qt.QIcon is copied into PySide6's own class: no instance of a subclass goes into a QVariant.
     """
+    if type(value) in _PLAIN:
+        return value
     value = Enums.toNative(nativeObject(value.function if isinstance(value, QtSlot) else value))
     if not (isinstance(value, ValueRules) and isNative(type(value))) or isinstance(value, _BY_POINTER):
         return value
@@ -340,7 +349,7 @@ def hostClass(base: type) -> type:
 
 def _construct(self: Any, initialize: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
     """A constructor as PythonQt calls it."""
-    host = next(k for k in type(self).__mro__ if isNative(k))
+    host = _nativeHost(type(self))
     if keywords:
         raise ValueError(f"Called {host.__name__} with keyword arguments; PythonQt's slots take none")
     check = refusedConstructors.get(host.__name__)
@@ -354,6 +363,11 @@ def _construct(self: Any, initialize: Any, arguments: tuple[Any, ...], keywords:
         if again is None:
             raise
         initialize(*again)
+
+
+@functools.cache
+def _nativeHost(cls: type) -> type:
+    return next(k for k in cls.__mro__ if isNative(k))
 
 
 def _noContext(_self: Any, *_arguments: Any) -> None:

@@ -51,7 +51,7 @@ def normalized(qObject: QtCore.QObject, signal: str | bytes, refused: frozenset[
         raise TypeError("connect(signal, callable): the signal is its signature, as in 'clicked(bool)'")
     text = signal.decode() if isinstance(signal, bytes) else signal
     text = text[1:] if text[:1] in ("0", "1", "2") else text  # qt.SIGNAL() puts a digit first
-    name = bytes(QtCore.QMetaObject.normalizedSignature(text).data()).decode()
+    name = _asQtWrites(text)
     name = getattr(type(qObject), "signalAliases", {}).get(name, name)
     known = signatures(qObject)
     if name not in known or name.split("(")[0] in refused:
@@ -60,6 +60,11 @@ def normalized(qObject: QtCore.QObject, signal: str | bytes, refused: frozenset[
             f"(PythonQt prints this and returns False); it has {sorted(set(known))}"
         )
     return name
+
+
+@functools.cache
+def _asQtWrites(signal: str) -> str:
+    return bytes(QtCore.QMetaObject.normalizedSignature(signal).data()).decode()
 
 
 def positionalLimit(receiver: Callable[..., Any]) -> int | None:
@@ -74,6 +79,7 @@ def positionalLimit(receiver: Callable[..., Any]) -> int | None:
     return None if takesAll else code.co_argcount - bound
 
 
+@functools.cache
 def declaredInPython(cls: type) -> set[str]:
     """Names of the signals that a Python subclass declares with qt.Signal."""
     found: set[str] = set()
