@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from ..Model.Files import LONGEST_ACCESS, longAccess
@@ -25,7 +24,8 @@ class HangWatch:
 
     def __init__(self, report: Callable[[Text], None]) -> None:
         self._report = report
-        self._call: tuple[float, str] | None = None
+        self._call: tuple[str] | None = None
+        """The place of the call, in an object of its own for each call."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hang watch", daemon=True)
 
@@ -44,7 +44,7 @@ class HangWatch:
 
         :param place: the folder or file that the call accesses; empty for a call that is not watched.
         """
-        outer = self._call[1] if self._call else ""
+        outer = self._call[0] if self._call else ""
         self._begin(place)
         try:
             yield
@@ -52,16 +52,19 @@ class HangWatch:
             self._begin(outer)
 
     def _begin(self, place: str) -> None:
-        self._call = (time.monotonic(), place) if place else None
+        self._call = (place,) if place else None
 
     def _run(self) -> None:
-        told = None
+        told: tuple[str] | None = None
+        seen: tuple[str] | None = None
+        looks = 0
         while not self._ended.wait(PERIOD):
             call = self._call
             if told and call is not told:
                 told = None
                 self._report(NOTHING)
-            if call is None or call is told or time.monotonic() - call[0] < LONGEST:
-                continue
-            told = call
-            self._report(longAccess(call[1], LONGEST))
+            # Looks are counted, not seconds: a process that is halted accesses nothing meanwhile.
+            seen, looks = call, looks + 1 if call is seen else 0
+            if call is not None and call is not told and looks * PERIOD >= LONGEST:
+                told = call
+                self._report(longAccess(call[0], LONGEST))
