@@ -147,9 +147,10 @@ def test_aSourceThatRaisesAfterEachFrameIsNotRestartedWithoutEnd(slicer, logic, 
 
 
 def test_theLogNamesASourceThatBlocksAtTheStop(slicer, module, logic, folder, caplog):
-    settings = breakSource(folder, "time.sleep(100)")
-    source = logic.start(settings())
-    until(lambda: source.state == "running")
+    blocked = folder / "blocked"
+    settings = breakSource(folder, f"open({str(blocked)!r}, 'w').close() or time.sleep(100)")
+    logic.start(settings())
+    until(blocked.exists)
     with caplog.at_level(logging.WARNING):
         untilStopped(logic)
     assert "is killed: its source did not end" in caplog.text
