@@ -162,8 +162,7 @@ def fromNetwork(case, workFolder, folder):
         receiver.listen()
         sent = list(datasets(case))
         assert receiver.untilSent(Scanner(receiver.port, sent)).statuses == [0] * len(sent)
-        receiver.step(passes=8)
-        receiver.step()
+        receiver.until(lambda: not receiver.source._assembly.open, passes=0.5)
         return [found(frame.image) for frame in receiver.frames]
     finally:
         receiver.close()
