@@ -203,7 +203,7 @@ class FFmpegError(ValueError):
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "it has bytes that are no text"),
         (MemoryError(), "there is not enough memory"),
         (RecursionError("maximum depth"), "its parts nest too deeply"),
-        (struct.error("unpack requires a buffer"), "it ends too early"),
+        (struct.error("unpack requires a buffer"), "its length does not fit its format"),
         (EOFError(), "it ends too early"),
         (zlib.error("Error -3"), "its compressed bytes are damaged"),
         (IndexError("list index out of range"), "a part of it is missing"),

@@ -205,7 +205,7 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Text]
     (UnicodeError, _("it has bytes that are no text")),
     (MemoryError, _("there is not enough memory")),
     (RecursionError, _("its parts nest too deeply")),
-    (struct.error, _("it is shorter or longer than its format")),
+    (struct.error, _("its length does not fit its format")),
     (EOFError, _("it ends too early")),
     (zlib.error, _("its compressed bytes are damaged")),
     (LookupError, _("a part of it is missing")),
