@@ -36,10 +36,11 @@ def test_aResultCarriesTheFrameItWasMadeOf(tmp_path):
     """Number, times, geometry and attributes; values have the frame's number and time."""
     code = """
         def process(frame):
-            return Result(frame.pixels + 1, values={"mean": frame.pixels.mean()}, attributes={"Own": "yes"})
+            own = {"Own": "yes", "State": "new"}
+            return Result(frame.pixels + 1, values={"mean": frame.pixels.mean()}, attributes=own)
     """
     with Driver(tmp_path, functionFile(tmp_path, code)) as driver:
-        driver.give(frameOf(7, time=500.25, attributes={"Study": "A"}))
+        driver.give(frameOf(7, time=500.25, attributes={"Study": "A", "State": "old"}))
         driver.give(frameOf(8))
         driver.untilIdle()
         first, second = driver.images
@@ -52,6 +53,7 @@ def test_aResultCarriesTheFrameItWasMadeOf(tmp_path):
         assert dict(first.image.attributes) == {
             "Study": "A",
             "Own": "yes",
+            "State": "new",
             "Function": "made",
             "SourceStream": "Live",
             "SourceFrame": "7",
@@ -85,6 +87,13 @@ def test_imagesOfAnyShapeAndType(tmp_path, expression, shape, dtype):
         driver.untilIdle()
         assert [(one.image.pixels.shape, one.image.pixels.dtype) for one in driver.images] == [(shape, dtype)] * 3
         assert driver.counts == (3, 3, 0, 0, 0)
+
+
+def test_aVolumeOfThreeColumnsIsNoPicture(tmp_path):
+    with Driver(tmp_path, functionFile(tmp_path, "def process(frame): return frame.pixels")) as driver:
+        driver.give(frameOf(0, np.zeros((2, 5, 3), np.uint8)))
+        driver.untilIdle()
+        assert [one.image.pixels.shape for one in driver.images] == [(2, 5, 3)]
 
 
 def test_aFunctionWithoutImages(tmp_path):
