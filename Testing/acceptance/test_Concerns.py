@@ -171,6 +171,22 @@ def test_outsideByDragging(volumes, concern, views):
     mended(concern, concern(), "Go to the image")
 
 
+def test_aVolumeBelowATransformLiesInTheWorld(slicer, volumes):
+    from RealTimeImagingLib.Scene.Nodes import ijkToWorld
+
+    node = show(volumes, noise(), np.diag([2.0, 3.0, 4.0, 1.0]))
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy((0, -1, 0, 10, 1, 0, 0, 20, 0, 0, 1, 30, 0, 0, 0, 1))
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(matrix)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    assert ijkToWorld(node).tolist() == [[0, -3, 0, 10], [2, 0, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1]]
+    warp = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
+    warp.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    node.SetAndObserveTransformNodeID(warp.GetID())
+    assert ijkToWorld(node) is None
+
+
 def test_outsideByATransform(slicer, volumes, concern):
     node = show(volumes, noise())
     matrix = vtk.vtkMatrix4x4()

@@ -127,6 +127,9 @@ def test_buffered_messages_are_dropped_with_age_and_beyond_the_limit(stored):
     stored.obey("keep", seconds=1, bytes=1 << 20)
     stored.store.appendMessage(deviceMessage(0))
     stored.store.append(frame(0, receiveTime=START + 5))
+    stored.store._reportDue = 0.0
+    stored.store.report()
+    assert stored.of("storage")[-1]["storage"]["kept"]["frames"] == 1
     stored.record(kept=True)
     assert stored.stop()[1] == []
     stored.store._keptMessages._limit = 3000
