@@ -44,7 +44,7 @@ from RealTimeImagingLib.OpenIGTLink import (
     pack,
     query,
 )
-from RealTimeImagingLib.OpenIGTLink.Base import WireMessage, unpackContent
+from RealTimeImagingLib.OpenIGTLink.Base import WireMessage, deviceName, unpackContent
 from unit.openIGTLinkBytes import extended, fields, framed, imageContent, plain, received, refused
 
 HEADER = 58
@@ -534,6 +534,10 @@ class Faulty(WireMessage):
 def test_an_error_of_python_is_worded():
     with pytest.raises(WireError, match=r"^a value in it is impossible$"):
         unpackContent(Faulty(), b"x")
+
+
+def test_a_long_name_of_a_device_is_cut():
+    assert deviceName("x" * 300) == "x" * 255
 
 
 def test_a_text_that_is_too_long_is_named():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from RealTimeImagingLib.Conversion.Scan import listFiles as listDICOMFiles
 from RealTimeImagingLib.Formats import openImageFile, stampOf
+from RealTimeImagingLib.Formats.Pairs import voxelsOf
 from RealTimeImagingLib.Formats.Raw import openFile, readStart
 from RealTimeImagingLib.Model import Files
 from RealTimeImagingLib.Model.Files import moveFile
@@ -111,9 +112,12 @@ def test_the_stamp_of_a_file_with_a_long_path_is_asked_for_in_that_form(monkeypa
     with monkeypatch.context() as windows:
         windows.setattr(sys, "platform", "win32")
         windows.setattr(os, "stat", lambda path: asked.append(path) or SimpleNamespace(st_size=5, st_mtime_ns=7))
+        windows.setattr(os.path, "exists", lambda path: asked.append(path) or True)
         stamp = stampOf("C:\\" + "x" * LONGEST + ".nii")
+        voxels = voxelsOf("C:\\" + "x" * LONGEST + ".hdr")
     assert stamp == (5, 7)
-    assert asked[0].startswith("\\\\?\\C:\\x")
+    assert voxels == "C:\\" + "x" * LONGEST + ".img"
+    assert [path.startswith("\\\\?\\C:\\x") for path in asked] == [True, True]
 
 
 def test_files_in_a_deep_folder_are_listed_and_read(tmp_path):
