@@ -28,7 +28,7 @@ _ = textsOf(__file__)
 
 SCANNED = 160
 """Most files whose headers are read in one job."""
-LASTING = 15_000
+LASTING = 2000
 """Number of files from which processes are started at once, as reading the headers takes long."""
 _SCAN = 0.1
 """Part of the progress bar for reading headers."""

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 PERIOD = 0.1
 """Seconds between two checks for cancellation."""
-ALONE = 0.5
-"""Seconds of work after which further processes are started; they need about half of that to start."""
+ALONE = 0.3
+"""Seconds of work after which further processes are started; they need about the same time to start."""
 TRIES = 2
 """Number of processes that may die with a job; then the job has failed."""
 
