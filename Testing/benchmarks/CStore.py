@@ -78,7 +78,6 @@ def _samples(logic: object, folder: str, dcmtk: bool) -> tuple[dict[str, list[fl
         floor = scanner(FLOOR, folders["floor"])
         stack.callback(end, floor)
         floorPort = int(floor.stdout.readline())
-        logic.setShowIn("none")
         handle = logic.start(DICOMSettings(port=freePort(), folder=folders["ours"]))
         slicerhost.runUntil(lambda: handle.state == "running", 30)
         ports = {"plain socket, fsync": floorPort, OURS: handle.settings.port}

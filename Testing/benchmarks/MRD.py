@@ -109,7 +109,6 @@ def measure() -> Found:
     plainPort = int(plain.stdout.readline())
     ways: dict[str, Callable[[], float]] = {}
     with startedModule() as logic:
-        logic.setShowIn("none")
         port = freePort()
         handle = logic.start(MRDSettings(port=port))
         slicerhost.runUntil(lambda: handle.state == "running", 30)

@@ -92,11 +92,14 @@ def main() -> int:
 
 def measured(name: str) -> dict[str, Any]:
     """Run one benchmark; return its part of the report."""
+    from slicerhost import removeViews
+
     from .Rows import load
 
     module = importlib.import_module(f"benchmarks.{name}")
     began, busy = time.time(), load()
     found = module.measure()
+    removeViews()  # they would draw the images of the next benchmark
     return {
         "title": module.TITLE,
         "about": " ".join(module.ABOUT.split()),
