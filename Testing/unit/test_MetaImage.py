@@ -35,6 +35,15 @@ def handmade(path, fields, data=b"", end="ElementDataFile = LOCAL\n"):
     return path
 
 
+@pytest.mark.parametrize("sizes", ["4 3 2", "4 3 0"])
+def test_sizes_without_a_dimension_are_refused_by_name(tmp_path, sizes):
+    path = tmp_path / "a.mha"
+    path.write_bytes(f"ObjectType = Image\nDimSize = {sizes}\nElementType = MET_UCHAR\n".encode())
+    with path.open("ab") as file:
+        file.write(b"ElementDataFile = LOCAL\n" + bytes(24))
+    assert str(refusal(path)) == 'The header has no field "NDims".'
+
+
 @given(
     affine=affines(),
     dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8", "i8", "u8"]),

@@ -266,6 +266,12 @@ def test_a_hostile_field_does_no_harm(tmp_path, field, value):
     assertHarmless(path, path.read_bytes())
 
 
+@pytest.mark.parametrize("sizes", ["4 3 2", "4 3 0"])
+def test_sizes_without_a_dimension_are_refused_by_name(tmp_path, sizes):
+    path = handmade(tmp_path / "a.nrrd", ["type: uint8", f"sizes: {sizes}", "encoding: raw"], bytes(24))
+    assert str(refusal(path)) == 'The header has no field "dimension".'
+
+
 # ---- units, encodings
 
 

@@ -197,11 +197,11 @@ class _Header:
 
     def sizes(self) -> list[int]:
         """Return the sizes of the axes, fastest first."""
-        sizes = integers(self.field("DimSize"), "DimSize")
-        if not 1 <= len(sizes) <= 10 or len(sizes) != integer(self.field("NDims"), "NDims") or min(sizes) < 1:
+        sizes, dimension = integers(self.field("DimSize"), "DimSize"), self.field("NDims")
+        if not 1 <= len(sizes) <= 10 or len(sizes) != integer(dimension, "NDims") or min(sizes) < 1:
             raise NotAnImageError(
                 _("DimSize is {sizes} and NDims {count}: as many whole numbers above 0 are expected.").format(
-                    sizes=repr(self.fields["DimSize"][:60]), count=self.fields["NDims"][:20]
+                    sizes=repr(self.fields["DimSize"][:60]), count=dimension[:20]
                 ),
                 "damaged",
             )

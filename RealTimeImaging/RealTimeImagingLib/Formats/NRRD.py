@@ -230,12 +230,12 @@ class Header:
 
     def sizes(self) -> list[int]:
         """Return the sizes of the axes, fastest first."""
-        sizes = integers(self.field("sizes"), "sizes")
-        if not 1 <= len(sizes) <= 16 or len(sizes) != integer(self.field("dimension"), "dimension") or min(sizes) < 1:
+        sizes, dimension = integers(self.field("sizes"), "sizes"), self.field("dimension")
+        if not 1 <= len(sizes) <= 16 or len(sizes) != integer(dimension, "dimension") or min(sizes) < 1:
             raise NotAnImageError(
                 _(
                     "The field sizes is {sizes} and dimension {count}: as many whole numbers above 0 are expected."
-                ).format(sizes=repr(self.fields["sizes"][:60]), count=self.fields["dimension"][:20]),
+                ).format(sizes=repr(self.fields["sizes"][:60]), count=dimension[:20]),
                 "damaged",
             )
         return sizes
