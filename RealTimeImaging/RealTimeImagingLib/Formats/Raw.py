@@ -150,7 +150,7 @@ class Stored(ABC):
 
 def absentText(path: str) -> str:
     """Return a sentence about a data file that does not exist yet."""
-    return _("The header names the data file {name}, which does not exist.").format(name=os.path.basename(path))
+    return _("The header names the data file {name}, which does not exist.").format(name=repr(os.path.basename(path)))
 
 
 class RawBytes(Stored):
