@@ -1,7 +1,7 @@
 """Messages between Slicer's side and its child processes: all survive their line, and receivers get theirs."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -133,6 +133,14 @@ def test_a_frame_on_a_line_has_a_type_of_frames():
     for type_ in ("xu1", "<c8", "|O"):
         with pytest.raises(LinkError, match="no message"):
             decode(line.replace(FRAME.pixels.dtype.str, type_).encode())
+
+
+@pytest.mark.parametrize("rows", [[[1, 0, 0, 0]] * 3, [[1, 0, 0, 0]] * 3 + [[0, 0, 0]], [[1, 0, 0, [0]]] * 4])
+def test_a_frame_on_a_line_has_a_matrix_of_4x4(rows):
+    report = FrameReport(FrameHeader.of(FRAME), EXAMPLES["place"])
+    line = encode(replace(report, frame=replace(report.frame, ijkToRAS=rows)))
+    with pytest.raises(LinkError, match="no message"):
+        decode(line)
 
 
 def test_receivers_get_their_messages_and_those_of_a_base_class_first():

@@ -206,10 +206,12 @@ class FrameHeader:
     def fromJSON(cls, values: dict[str, Any]) -> FrameHeader:
         """Return the header that :meth:`toJSON` wrote.
 
-        :raises ValueError: the pixels have a type that no frame has.
+        :raises ValueError: the pixels have a type that no frame has, or the matrix is not 4x4.
         """
         if values["dtype"] not in _TYPES:
             raise ValueError(f"no frame has pixels of the type {values['dtype']!r}")
+        if np.array(values["ijkToRAS"], np.float64).shape != (4, 4):
+            raise ValueError("ijkToRAS has not 4 rows of 4 numbers")
         return cls(**{**values, "shape": tuple(values["shape"])})
 
 
