@@ -22,6 +22,7 @@ import slicerhost
 from RealTimeImagingLib.Model.Event import Event
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
+from RealTimeImagingLib.Sources.Folder.Source import REPORTED_RECHECK
 from slicerhost.EventLoop import sleepWithLock
 
 from .Images import identify, volume
@@ -46,8 +47,8 @@ RESUMING = 20.0
 """Most seconds until a replay reports that it is paused."""
 COUNTS = ("sent", "received", "recorded", "failed", "rejected")
 """Figures of a round."""
-QUIET = 0.7
-"""Seconds without a change after which a round counts as drained."""
+QUIET = REPORTED_RECHECK + 0.5
+"""Seconds without a change after which a round counts as drained: a folder checks reported files again in this time."""
 FORGETTING = 0.6
 """Seconds in which Slicer's side forgets sources that have ended."""
 QUOTA = 4096
