@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import RealTimeImagingLib
-from RealTimeImagingLib.Formats.VideoStream import CODECS, ENCODERS, Quality, VideoDecoder, VideoEncoder
+from RealTimeImagingLib.Formats.VideoStream import Quality, VideoDecoder, VideoEncoder
+from RealTimeImagingLib.Model.Codecs import CODECS, ENCODERS
 from RealTimeImagingLib.Model.Frame import Pixels, pictureToRAS
 from RealTimeImagingLib.OpenIGTLink import VideoMessage, pack
 from RealTimeImagingLib.Recording import openRecording

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import slicerhost
-from RealTimeImagingLib.Formats.VideoStream import ENCODERS
+from RealTimeImagingLib.Model.Codecs import ENCODERS
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Processing.Loading import findFunction
 from RealTimeImagingLib.Simulator.Files import FORMATS

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from RealTimeImagingLib.Formats.VideoStream import ENCODERS
+from RealTimeImagingLib.Model.Codecs import ENCODERS
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import Frame
 from RealTimeImagingLib.OpenIGTLink import ImageMessage, Receiver, VideoMessage

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from ..Formats.VideoStream import ENCODERS
 from ..Link.Commands import Command, Record, StartBroadcast
+from ..Model.Codecs import ENCODERS
 from ..Model.Errors import MissingPackageError, SettingsError
 from ..Model.Packages import checkPackages
 from ..Model.Settings import SettingField, SourceSettings, settingFields, typedPath

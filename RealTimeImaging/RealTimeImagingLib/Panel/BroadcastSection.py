@@ -7,7 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..Formats.VideoStream import ENCODERS
+from ..Model.Codecs import ENCODERS
 from .Section import Section, showOrHide
 
 CODECS = ["", *ENCODERS]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..Formats.VideoStream import CODECS, Quality, VideoDecoder, VideoEncoder
+from ..Formats.VideoStream import Quality, VideoDecoder, VideoEncoder
+from ..Model.Codecs import CODECS
 from ..Model.Frame import Image, Pixels
 from ..OpenIGTLink import VideoMessage
 

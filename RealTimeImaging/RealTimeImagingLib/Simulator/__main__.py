@@ -16,7 +16,7 @@ from typing import IO, Any
 # Slicer's Python does not have the module's folder in its path. The folder of this file must not hide other packages.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from RealTimeImagingLib.Formats.VideoStream import ENCODERS
+from RealTimeImagingLib.Model.Codecs import ENCODERS
 from RealTimeImagingLib.Model.Errors import RealTimeImagingError
 from RealTimeImagingLib.Model.Files import reasonOf
 from RealTimeImagingLib.Model.Frame import Image

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..Formats.VideoStream import CODECS, Quality, VideoEncoder, encodable
+from ..Formats.VideoStream import Quality, VideoEncoder, encodable
+from ..Model.Codecs import CODECS
 from ..Model.Frame import Frame
 from ..OpenIGTLink import VideoMessage
 from ..Sources.OpenIGTLink import BroadcastSettings

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...Formats.VideoStream import CODECS, MOST_WAITING, VideoDecoder, codecOf
+from ...Formats.VideoStream import MOST_WAITING, VideoDecoder
+from ...Model.Codecs import CODECS, codecOf
 from ...Model.Errors import MissingPackageError, NotAnImageError
 from ...Model.Frame import Image, Pixels, pictureToRAS
 from ...Model.Quantities import counted

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ...Formats.VideoStream import CODECS, ENCODERS, LOSSLESS
+from ...Model.Codecs import CODECS, ENCODERS, LOSSLESS
 from ...Model.Errors import SettingsError
 from ...Model.Packages import VIDEO_PACKAGES, Package
 from ...Model.Settings import EXPECTED, SourceSettings, about, checkAllowed, takeAddress
