@@ -143,9 +143,13 @@ def test_aScannerThatStopsIsTold(logic, incoming, scanner, noErrors):
     """With a real scanner, process and timer."""
     handle = logic.start(FolderSettings(incoming))
     untilRunning(handle)
-    scanner("--frames", "25", "--fps", "10")
+    process, _log = scanner("--frames", "1000", "--fps", "10")
+    # On a busy computer, the first images may come irregularly.
+    until(lambda: any(rhythm.period for rhythm in logic._session.watch._rhythms.values()))
+    process.kill()
+    process.wait()
     until(lambda: any(event.code == "stalled" for event in logic.events()))
-    assert logic.statistics()["received"] == 25
+    assert logic.statistics()["received"] == len(list(incoming.glob("*.nii"))) >= 5
     assert list(logic.stalls()) == ["Live"]
     untilStopped(logic)
     until(lambda: logic.stalls() == {})
