@@ -27,6 +27,12 @@ def until(predicate):
     conftest.until(predicate, 60)
 
 
+def receivedOf(logic, stream):
+    """Return the number of received images, 0 before the first one."""
+    streams = logic.statistics()["streams"]
+    return streams[stream]["received"] if stream in streams else 0
+
+
 def madeRun(path, count=12):
     """A head of 4 mm voxels with noise, which moves by 1 mm along R in the middle of the run."""
     k, j, i = np.mgrid[0:20, 0:32, 0:32].astype(np.float64)
@@ -58,7 +64,7 @@ def test_motionAndTSNR(slicer, views, logic, tmp_path, noErrors, capsys, isReal)
             until(lambda: areReady(logic))
         elif words == "images come":
             until(lambda: all(areDone(logic, console[name], count) for name in ("motion", "tsnr")))
-            until(lambda: logic.statistics()["streams"]["Live TemporalSNR"]["received"] == count - 1)
+            until(lambda: receivedOf(logic, "Live TemporalSNR") == count - 1)
         else:
             assert words == "results come"
             until(lambda: {"Live", "Live RigidMotion"} <= set(console["remote"].counts))
@@ -105,7 +111,7 @@ def test_temperature(slicer, views, logic, noErrors, capsys):
         assert words == "images come"
         console["count"] = console.get("count", 10) + 1
         until(lambda: areDone(logic, console["temperature"], console["count"]))
-        until(lambda: logic.statistics()["streams"]["Phase PRFThermometry"]["received"] == console["count"])
+        until(lambda: receivedOf(logic, "Phase PRFThermometry") == console["count"])
 
     for language, block in blocks:
         assert language == "python"
