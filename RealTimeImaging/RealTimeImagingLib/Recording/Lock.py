@@ -159,7 +159,7 @@ def isHeld(path: str) -> bool:
 
 
 def isLock(path: str) -> bool:
-    """Return whether a file has the text of :meth:`Lock.claim`, or the begin of it that a dying process wrote."""
+    """Return whether a file has the text of :meth:`Lock.claim`, or its beginning from a process that died."""
     try:
         with open(path, "rb") as file:
             text = file.read(1000)
