@@ -110,7 +110,7 @@ def test_grey_values_of_16_bits_are_not_reduced(acquire, monkeypatch, tmp_path, 
     monkeypatch.setenv("CAMERA_CODEC", os.fsdecode(codec))
     asked = codec.decode() if codec.isascii() else ""
     acquisition = acquire(width=320, height=240, codec=asked, flip="horizontal")
-    acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
+    acquisition.record(tmp_path / "out", "Cine")
     untilFrames(acquisition, 3)
     acquisition.send("stopRecording")
     acquisition.until(lambda: acquisition.of("recorded"))
@@ -158,7 +158,7 @@ def test_a_camera_without_pictures_is_reported_as_silent(acquire, hang, monkeypa
 def test_losses_of_the_driver_are_counted_separately(acquire, tmp_path):
     """The driver loses one picture in ten; all others are recorded."""
     acquisition = acquire(drops=10)
-    acquisition.send("record", folder=str(tmp_path / "out"), name="Cine", attributes={})
+    acquisition.record(tmp_path / "out", "Cine")
     acquisition.until(lambda: acquisition.of("details") and acquisition.of("details")[-1]["grabbed"] >= 60, 20)
     acquisition.send("stopRecording")
     acquisition.until(lambda: acquisition.of("recorded"))

@@ -189,6 +189,12 @@ class Acquisition:
         """Send a command as Slicer's side does."""
         self.process.stdin.write(encode(command))
 
+    def record(self, folder, name):
+        """Begin a recording; frames that arrive from now on are in it."""
+        before = len(self.of("storage"))
+        self.send("record", folder=str(folder), name=name, attributes={}, id=1)
+        self.until(lambda: len(self.of("storage")) > before)
+
     def until(self, condition, seconds=10.0):
         """Take lines until it holds."""
         end = time.monotonic() + seconds

@@ -395,8 +395,7 @@ def test_clients_that_come_and_go_are_nothing_to_a_recording(acquire, incoming, 
     chance = random.Random(3)
     acquisition = acquire()
     acquisition.send("broadcast", port=0)
-    acquisition.send("record", folder=str(tmp_path / "recordings"), name="All", attributes={})
-    acquisition.until(lambda: acquisition.of("storage"))
+    acquisition.record(tmp_path / "recordings", "All")
     port, clients = portOf(acquisition), []
     for number in range(60):
         if chance.random() < 0.4:

@@ -68,11 +68,6 @@ def heldBy(acquisition):
         return [0, 0]
 
 
-def record(acquisition, folder):
-    acquisition.send("record", folder=str(folder), name="R", attributes={})
-    acquisition.until(lambda: acquisition.of("storage"))
-
-
 def storedSums(folder, stream="Live"):
     """Return the checksums of a recorded stream."""
     part = openRecording(str(folder / f"R-{stream}.seq.nhdr"))
@@ -83,7 +78,7 @@ def test_answers_agree_with_counts_and_recording(acquire, workFolder, tmp_path):
     """The answers have the numbers of the counts and of the file."""
     acquisition = acquire()
     assert acquisition.post(niftiFile(0), "/frame?name=0.nii") == (200, {"stream": "Live", "number": 0, "numbers": [0]})
-    record(acquisition, tmp_path / "recordings")
+    acquisition.record(tmp_path / "recordings", "R")
     answers = [acquisition.post(niftiFile(number), f"/frame?name={number}.nii") for number in range(1, 20)]
     assert [(status, values["number"], values["recorded"]) for status, values in answers] == [
         (200, number, True) for number in range(1, 20)
@@ -103,8 +98,7 @@ def test_the_answer_says_when_recording_failed(acquire, tmp_path):
     """Status 200, because the image is received, and recorded: false."""
     acquisition = acquire()
     (tmp_path / "file").write_text("no folder")
-    acquisition.send("record", folder=str(tmp_path / "file" / "below"), name="R", attributes={})
-    acquisition.until(lambda: acquisition.of("storage"))
+    acquisition.record(tmp_path / "file" / "below", "R")
     status, values = acquisition.post(niftiFile(0), "/frame?name=0.nii")
     assert (status, values["number"], values["recorded"]) == (200, 0, False)
     assert acquisition.stop() == 0
@@ -114,7 +108,7 @@ def test_the_answer_says_when_recording_failed(acquire, tmp_path):
 def test_fifty_programs_at_once(acquire, tmp_path):
     """While recording: each answered number is a frame, stored as sent."""
     acquisition = acquire()
-    record(acquisition, tmp_path / "recordings")
+    acquisition.record(tmp_path / "recordings", "R")
     start, rounds, token = threading.Barrier(50), 4, acquisition.details["token"]
     # The files of the recording and the memory for frames of this size are there from the first one on.
     assert acquisition.post(niftiFile(0, SHAPE), "/frame?name=0.nii")[0] == 200
@@ -222,7 +216,7 @@ def test_the_event_of_a_rejected_image_carries_the_count_with_it(acquire):
 def test_a_kill_at_any_moment(acquire, tmp_path):
     """Port and token stay; every answered image is received."""
     acquisition = acquire(token="")
-    record(acquisition, tmp_path / "recordings")
+    acquisition.record(tmp_path / "recordings", "R")
     before, answered = acquisition.details, []
     for turn in range(3):
         for number in range(5):
@@ -276,7 +270,7 @@ os._exit(0)
 def test_stop_while_images_arrive(acquire, tmp_path):
     """Every answer with a number is a recorded frame; other requests are refused or cut off."""
     acquisition = acquire()
-    record(acquisition, tmp_path / "recordings")
+    acquisition.record(tmp_path / "recordings", "R")
     answered, begun = [], threading.Event()
 
     def send():

@@ -133,7 +133,7 @@ def test_a_recording_of_a_replay_has_the_same_pixels_and_device_times(acquire, i
     path = record(incoming, frames)[0]
     (tmp_path / "again").mkdir()
     acquisition = acquire(path, paused=True)
-    acquisition.send("record", folder=str(tmp_path / "again"), name="Again", attributes={})
+    acquisition.record(tmp_path / "again", "Again")
     acquisition.send("resume")
     acquisition.until(lambda: "replay-ended" in acquisition.codes)
     assert acquisition.stop() == 0

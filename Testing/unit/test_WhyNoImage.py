@@ -271,8 +271,7 @@ def folderHangsInMidStream(world):
 def recordingFolderHangsInMidStream(world):
     hang, folder = world.root / "hangs", world.root / "recordings"
     waiting(world, program=programThatHangs(world, "os.open", folder / "Run", hang))
-    world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
-    world.until(lambda: world.acquisition.of("storage"))
+    world.acquisition.record(folder, "Run")
     hang.touch()
     arrive(world.folder / "a.nii", niftiFile(1))
     yield Says(f"Access to {folder} takes more than 3 s. A file is large, or the drive or network share does not")
@@ -282,7 +281,7 @@ def recordingFolderHangsInMidStream(world):
 def test_the_last_close_of_a_recording_that_hangs_is_named(world):
     hang, folder = world.root / "hangs", world.root / "recordings"
     waiting(world, program=programThatHangs(world, "os.open", folder / "Run", hang))
-    world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
+    world.acquisition.record(folder, "Run")
     arrive(world.folder / "a.nii", niftiFile(1))
     world.untilReceived()
     hang.touch()
@@ -297,12 +296,12 @@ def test_the_last_close_of_a_recording_that_hangs_is_named(world):
 def recordingFolderHangsWithoutAnImage(world, call, recording):
     hang, folder = world.root / "hangs", world.root / "recordings"
     waiting(world, program=programThatHangs(world, call, folder, hang))
-    if not recording:
-        hang.touch()
-    world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
     if recording:
-        world.until(lambda: world.acquisition.of("storage"))
+        world.acquisition.record(folder, "Run")
         hang.touch()
+    else:
+        hang.touch()
+        world.acquisition.send("record", folder=str(folder), name="Run", attributes={}, id=1)
     yield Says(f"Access to {folder} takes more than 3 s. A file is large, or the drive or network share does not")
     hang.unlink()
     arrive(world.folder / "a.nii", niftiFile(1))

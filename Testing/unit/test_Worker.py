@@ -295,8 +295,7 @@ def test_the_end_of_input_ends_it_and_its_folders(acquire, incoming, workFolder)
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_to_all_processes_lets_it_finish_the_recording(acquire, incoming, workFolder, tmp_path, name):
     acquisition, folder = acquire(), tmp_path / "recordings"
-    acquisition.send("record", folder=str(folder), name="Test", attributes={})
-    acquisition.until(lambda: acquisition.of("storage"))
+    acquisition.record(folder, "Test")
     arrive(incoming / "a.nii", niftiFile(1))
     acquisition.untilCounted(1)
     acquisition.process.send_signal(getattr(signal, name))
