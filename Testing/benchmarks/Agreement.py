@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from .Rows import OURS
+from .Rows import OURS, peersOf
 
 LEVEL = 1.1
 """Times up to which two medians count as equal."""
@@ -29,13 +29,12 @@ def standing(row: dict[str, Any], peer: str) -> str:
 
 
 def peers(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield the title of each benchmark, each of its rows, and each peer of the row; floors are no peers."""
+    """Yield the title of each benchmark, each of its rows, and each peer of the row."""
     for found in report["benchmarks"].values():
         for row in found["rows"]:
-            for way in row["ways"]:
-                # A benchmark may have a second floor, such as "floor on two".
-                if OURS in row["ways"] and OURS not in way and way != row["floor"] and not way.startswith("floor"):
-                    yield found["title"], row, way
+            if OURS in row["ways"]:
+                for peer in peersOf(row):
+                    yield found["title"], row, peer
 
 
 def agreement(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

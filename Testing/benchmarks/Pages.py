@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .Agreement import sentence
-from .Rows import OURS
+from .Rows import OURS, floorsOf, peersOf
 
 ROOT = Path(__file__).resolve().parents[2]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
@@ -65,11 +65,10 @@ def table(report: dict[str, Any]) -> str:
     lines = ["| | floor | Real-Time Imaging | others |", "|---|---|---|---|"]
     for title, row in headline(report):
         ways = row["ways"]
-        others = [f"{way} {_figure(one)}" for way, one in ways.items() if way != row["floor"] and OURS not in way]
-        floor = f"{row['floor']}: {_figure(ways[row['floor']])}"
-        lines.append(
-            f"| {title}: {row['name']} ({row['unit']}) | {floor} | {_figure(ways[OURS])} | {'; '.join(others)} |"
+        floors, others = (
+            "; ".join(f"{way}: {_figure(ways[way])}" for way in found(row)) for found in (floorsOf, peersOf)
         )
+        lines.append(f"| {title}: {row['name']} ({row['unit']}) | {floors} | {_figure(ways[OURS])} | {others} |")
     return "\n".join(lines) + "\n"
 
 
@@ -135,14 +134,11 @@ def _picture(rows: list[tuple[str, dict[str, Any]]], path: str, heading: str, ti
         labels.append(f"{title}\n{row['name']}" if titled else row["name"])
         place = -number
         axes.plot([1, 1], [place - 0.3, place + 0.3], color="#555555", linewidth=2)
-        others = sorted(
-            (one["timesFloor"], way)
-            for way, one in row["ways"].items()
-            if way != row["floor"] and OURS not in way and one["timesFloor"]
-        )
-        for index, (times, way) in enumerate(others):
-            axes.plot(times, place, "o", color="#b0620a", markersize=5)
-            axes.text(times, place + LEVELS[index % len(LEVELS)], way, fontsize=7, ha="center", color="#444444")
+        times = {way: row["ways"][way]["timesFloor"] for way in peersOf(row)}
+        others = sorted((one, way) for way, one in times.items() if one)
+        for index, (one, way) in enumerate(others):
+            axes.plot(one, place, "o", color="#b0620a", markersize=5)
+            axes.text(one, place + LEVELS[index % len(LEVELS)], way, fontsize=7, ha="center", color="#444444")
         axes.plot(row["ways"][OURS]["timesFloor"], place, "o", color="#0a6ebd", markersize=8)
     axes.set_xscale("log")
     axes.set_yticks([-number for number in range(len(rows))], labels, fontsize=8)

@@ -15,6 +15,17 @@ from typing import Any
 OURS = "Real-Time Imaging"
 
 
+def floorsOf(row: dict[str, Any]) -> list[str]:
+    """Return the ways of a report's row that are floors; some have another, such as "floor on two"."""
+    return [way for way in row["ways"] if way == row["floor"] or way.startswith("floor")]
+
+
+def peersOf(row: dict[str, Any]) -> list[str]:
+    """Return the ways of a report's row that are neither ours nor floors."""
+    floors = floorsOf(row)
+    return [way for way in row["ways"] if OURS not in way and way not in floors]
+
+
 @dataclass
 class Row:
     """One figure of several ways to do the same.
