@@ -25,10 +25,10 @@ PATIENCE = 300.0
 def resultsEqual(
     function: str, parameters: dict[str, Any], folder: str, stream: str, counts: dict[str, int]
 ) -> tuple[bool, int]:
-    """Compare the recorded results, bit for bit, with those of two repetitions in new processes.
+    """Compare the recorded results, bit for bit, with those of a repetition in a new process.
 
-    Results of a function that cannot be repeated are not compared: the repetitions fail or differ, or images were
-    skipped and it is unknown which.
+    Results of a function that cannot be repeated are not compared: a repetition fails, two repetitions differ, or
+    images were skipped and it is unknown which.
 
     :param function: as findFunction() returns it. ``parameters``: its values by name.
     :param folder: of the recording of the images and results.
@@ -49,15 +49,18 @@ def resultsEqual(
     arguments = [function, parameters, folder, stream, numbers, list(recorded)]
     command = [sys.executable, "-m", "demo.Results", json.dumps(arguments)]
     try:
-        first, second = (
-            subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout
-            for _repetition in range(2)
-        )
+        first = _repeated(command)
+        if first == recorded:
+            return True, len(recorded)
+        return (False, len(recorded)) if _repeated(command) == first else (True, 0)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return True, 0
-    if first != second:
-        return True, 0
-    return recorded == json.loads(first), len(recorded)
+
+
+def _repeated(command: list[str]) -> dict[str, str]:
+    output = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout
+    repeated: dict[str, str] = json.loads(output)
+    return repeated
 
 
 def partsOf(folder: str) -> list[RecordedPart]:
