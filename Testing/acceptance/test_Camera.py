@@ -151,11 +151,12 @@ def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):
 def test_theListsHaveTheValuesThatACameraOffers(slicer, module, logic):
     """The lists change with the camera; the choice is stored in the settings and shown again."""
     from RealTimeImagingLib import CameraSettings
+    from RealTimeImagingLib.Sources import KINDS
     from RealTimeImagingLib.Sources.Camera.Search import CameraOffer
 
     ui, panel = panelOf(module).ui, panelOf(module)
     ui.sourceComboBox.currentIndex = 4
-    controls = next(form.controls for form in panel._source.forms if form.kind.name == "camera")
+    controls = panel._source.formOf(KINDS["camera"]).controls
     first = CameraOffer(
         0, (640, 480), 30.0, "YUYV", ((320, 240), (640, 480)), (15.0, 30.0), ("YUYV", "MJPG"), ("V4L2",)
     )

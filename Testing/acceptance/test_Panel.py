@@ -30,6 +30,13 @@ def panelOf(module):
     return module.widgetRepresentation().self().panel
 
 
+def makeForms(ui):
+    """Choose each kind of source and each function: its form is made when it is needed first."""
+    for box in (ui.sourceComboBox, ui.functionComboBox):
+        for index in [*range(box.count), 0]:
+            box.currentIndex = index
+
+
 def test_oneClickToLiveImages(slicer, module, views, logic, noErrors):
     """One click on Try: the phantom moves in the views; Stop leaves nothing behind."""
     ui = panelOf(module).ui
@@ -137,6 +144,7 @@ def test_everyControlHasATooltip(module):
     """Plain words for every widget that can be used, and for its label."""
     top = module.widgetRepresentation()
     ui = panelOf(module).ui
+    makeForms(ui)
     controls, silent = [], []
     for widget in top.findChildren("QWidget"):
         inside = widget.parent()
@@ -150,17 +158,36 @@ def test_everyControlHasATooltip(module):
             silent.append(widget.name)
     assert silent == []
     assert {"startButton", "folder_folder", "planeComboBox", "eventsList", "sourceSection"} <= set(controls)
-    assert len(controls) > 150
+    assert len(controls) > 230
     assert {name for name in vars(ui) if name.endswith(("Button", "ComboBox", "LineEdit", "Table"))} <= set(
         controls
     ) | {"qt_spinbox_lineedit"}
 
 
-def test_theKeyboardGoesFromTheSourceToItsForm(module):
-    ui = panelOf(module).ui
-    assert ui.sourceComboBox.nextInFocusChain().parent().name == "folder_folder"
-    assert ui.replay_loop.nextInFocusChain().name == "openigtlink_role"
-    assert ui.optionsSection.nextInFocusChain().name == "folder_pattern"
+def test_theKeyboardGoesFromTheSourceThroughItsForm(module):
+    """From top to bottom, whichever form was made first."""
+    from RealTimeImagingLib.Sources import KINDS
+
+    panel = panelOf(module)
+    ui = panel.ui
+    makeForms(ui)
+    module.widgetRepresentation().show()
+    ui.optionsSection.collapsed = False
+    for index, kind in enumerate(kind for kind in KINDS.values() if kind.listed):
+        ui.sourceComboBox.currentIndex = index
+        form = panel._source.formOf(kind)
+        for advanced, begin, end in (
+            (False, "sourceComboBox", "addButton"),
+            (True, "optionsSection", "sourceComboBox"),
+        ):
+            fields = [one.name for one in form.widgets(advanced) if one.isVisible()]
+            passed, widget = [], getattr(ui, begin).nextInFocusChain()
+            while widget.name != end:
+                # A path is a list and a button.
+                names = {widget.name, widget.parent().name if widget.parent() else ""}
+                passed += [name for name in names & set(fields) if widget.isVisible() and passed[-1:] != [name]]
+                widget = widget.nextInFocusChain()
+            assert passed == fields
 
 
 def test_sceneCloseStops(slicer, module, logic, scanner, incoming, noErrors):

@@ -14,7 +14,7 @@ from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Event import Event, Remedy
 
 from .conftest import MODULE, until, untilRunning, untilStopped
-from .test_Panel import panelOf, save, shownRows
+from .test_Panel import makeForms, panelOf, save, shownRows
 
 SKIPPED = Remedy("Show newest", {"existing": "newest"})
 
@@ -205,6 +205,7 @@ def test_aStallIsRedInTheLineTheRowAndTheStatusBar(module, logic, incoming, noEr
 def test_theNameOfAControlIsAWholeSentence(module):
     """Of its tool tip, which has line breaks, and dots in addresses."""
     ui = panelOf(module).ui
+    makeForms(ui)
     assert ui.openigtlink_host.accessibleName.startswith("Client: address or name of the device, such as 192.168.0.10")
     assert "\n" not in ui.folder_seriesPattern.accessibleName
 
@@ -295,6 +296,7 @@ def test_eachKindRemembersItsSettings(slicer, module, logic, incoming, noErrors)
     assert ui.sourceComboBox.currentText == "Images posted over HTTP"
     assert (ui.http_host.currentText, ui.http_port.value) == ("localhost", 0)
     assert [ui.http_host.itemText(row) for row in range(ui.http_host.count)] == ["localhost", "127.0.0.1", "0.0.0.0"]
+    ui.sourceComboBox.currentIndex = 0
     assert (ui.folder_folder.currentPath, ui.folder_pattern.text) == (str(incoming), "*.nrrd")
     assert ui.folder_folder.comboBox().itemText(0) == str(incoming)
     assert not ui.metadataSection.collapsed
@@ -448,6 +450,7 @@ def test_everyControlHasANameForScreenReaders(module):
     from RealTimeImagingLib.Panel.Section import NAMELESS
 
     ui = panelOf(module).ui
+    makeForms(ui)
     labelled = {
         label.buddy().objectName
         for label in vars(ui).values()
@@ -458,7 +461,7 @@ def test_everyControlHasANameForScreenReaders(module):
     inner = {"qt_spinbox_lineedit"}
     assert {one.objectName for one in controls} - set(named) - inner == set()
     assert [one.accessibleName for one in controls if "<" in one.accessibleName or "\n" in one.accessibleName] == []
-    assert len(labelled) > 40
+    assert len(labelled) > 80
 
 
 # ---- room
@@ -468,13 +471,15 @@ def test_everyControlHasANameForScreenReaders(module):
 def test_startRecordAndTheFormAreInSight(module, column, index):
     """On a screen of 1,366 x 768 the panel's column has about 420 x 600 pixels."""
     import qt
+    from RealTimeImagingLib.Sources import KINDS
 
     ui = panelOf(module).ui
     ui.sourceComboBox.currentIndex = index
     area = column(420, 600)
-    form = [widget for widget in panelOf(module)._source.forms[index].widgets(advanced=False) if widget.isVisible()]
-    assert form
-    for widget in (ui.statusLabel, ui.startButton, ui.tryButton, ui.recordButton, ui.sourceComboBox, *form):
+    form = panelOf(module)._source.formOf([kind for kind in KINDS.values() if kind.listed][index])
+    fields = [widget for widget in form.widgets(advanced=False) if widget.isVisible()]
+    assert fields
+    for widget in (ui.statusLabel, ui.startButton, ui.tryButton, ui.recordButton, ui.sourceComboBox, *fields):
         bottom = widget.mapTo(area.viewport(), qt.QPoint(0, widget.height)).y()
         assert 0 < bottom <= 600, widget.objectName
 

@@ -11,7 +11,7 @@ from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Event import Event
 
 from .conftest import until, untilStopped
-from .test_Panel import panelOf, save
+from .test_Panel import makeForms, panelOf, save
 
 
 @pytest.fixture
@@ -116,6 +116,7 @@ def test_namesAreNeverRenderedAsHTML(slicer, module, logic, labels, name):
     """Every label and every tool tip with a name is plain text, for any name."""
     panel = panelOf(module)
     ui = panel.ui
+    makeForms(ui)
     for level in ("info", "warning", "error"):
         logic._callbacks.report(Event("connected", f"{name} is there", level, name))
     logic._callbacks.report(Event("answered", f"{name} answers", "info", name))
@@ -203,9 +204,12 @@ def test_noSectionWidensThePanel(module, column):
 
 def test_everyChoiceFitsBesideItsLabel(module):
     """A list is as wide as the panel lets it be, and cuts off longer choices."""
+    from RealTimeImagingLib.Sources import KINDS
+
     panel = panelOf(module)
     ui = panel.ui
-    grids = [form.widgets(advanced) for form in panel._source.forms for advanced in (False, True)]
+    forms = [panel._source.formOf(kind) for kind in KINDS.values() if kind.listed]
+    grids = [form.widgets(advanced) for form in forms for advanced in (False, True)]
     columns = [([getattr(ui, f"{one.objectName}_label", one) for one in grid], grid) for grid in grids]
     columns.append(([ui.exportFormatComboBoxLabel], [ui.exportFormatComboBox]))
     for labels, fields in columns:

@@ -57,6 +57,7 @@ def useAll(slicer, module, folder):
     ui.exportButton.click()
     until(lambda: "saved" in [event.code for event in logic.events()])
     ui.recordingsSection.collapsed = True  # an open one lists the recordings after the reload, in another process
+    ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("Camera or video")
     ui.camera_search.click()
     return logic
 

@@ -127,6 +127,20 @@ def test_aReplayAfterAPausedOneIsNotPaused(module, logic, recorded, noErrors):
     untilStopped(logic)
 
 
+def test_aReplayThatPythonStartsHasItsControls(module, logic, recorded, noErrors):
+    """The panel shows the form of another kind, and never showed that of a replay."""
+    module.widgetRepresentation().show()
+    ui = panelOf(module).ui
+    assert not hasattr(ui, "replay_file")
+    logic.start(ReplaySettings(recorded(0.1)))
+    until(lambda: ui.replaySlider.visible and ui.pauseButton.visible)
+    ui.pauseButton.click()
+    until(lambda: logic.sources()[0].details.get("paused"))
+    assert ui.sourceComboBox.currentIndex == 0
+    assert not ui.replay_file.visible
+    untilStopped(logic)
+
+
 def test_keysAndADragMoveAFastReplay(slicer, module, logic, recorded, noErrors):
     """As fast as possible, in a loop: the slider stays where the user holds it, and follows again afterwards."""
     module.widgetRepresentation().show()

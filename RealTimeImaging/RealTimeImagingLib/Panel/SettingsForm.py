@@ -23,7 +23,7 @@ from .Editors import (
     pathEdit,
     spinBox,
 )
-from .Section import Section, hasLargeFont, makePlain, setTip, translated
+from .Section import Section, hasLargeFont, makePlain, nameControls, setTip, shrink, translated
 
 
 @dataclass
@@ -132,6 +132,7 @@ class SettingsForm:
         self._name(button, name, tooltip)
         self._rows[row].field.layout().addWidget(button)
         self._rows[row].widgets.append(button)
+        shrink([self._rows[row].label, button])
         return button
 
     def _add(self, name: str, title: str, tooltip: str, widget: Any, advanced: bool, after: str = "") -> Row:
@@ -153,12 +154,14 @@ class SettingsForm:
             grid.addWidget(label, gridRow, 0)
         grid.addWidget(field, gridRow, 0 if large else 1, 1, 2 if large else 1)
         label.setBuddy(widget)
+        shrink([label, widget])
         row = self._rows[name] = Row(name, label, field, gridRow, advanced, widgets=[widget])
         return row
 
     def _name(self, widget: Any, name: str, tooltip: str) -> None:
         widget.setObjectName(f"{self.name}_{name}")
         setTip(widget, tooltip)
+        nameControls({name: widget})
         setattr(self._section.ui, f"{self.name}_{name}", widget)
 
     def onChange(self, name: str, slot: Callable[[], None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from ..Model.Settings import SourceSettings
 from ..Sources import SourceKind
 from .Section import Section, translated
 from .SettingsForm import SettingsForm
@@ -22,20 +21,10 @@ class SourceForm(SettingsForm):
         ui = section.ui
         super().__init__(kind.name, kind.settings, section, (ui.sourceForm.layout(), ui.optionsSection.layout()))
         self.controls = kind.controls()(self, section)
-        self.show(None)
-
-    @property
-    def title(self) -> str:
-        """Name of the kind for the user."""
-        return translated(self.kind.title)
 
     def idle(self) -> str:
         """Return an instruction for the user while the source does not run."""
         return translated(self.kind.idle(self.values()))
-
-    def sender(self, settings: SourceSettings) -> str:
-        """Return the sender of a running source's images in words; empty for its connected peers."""
-        return translated(self.kind.sender(settings))
 
     def unavailable(self) -> Set[str]:
         """Return the names of rows that the kind's controls cannot use now."""

@@ -19,7 +19,8 @@ from ..Model.Event import Remedy
 from ..Model.Files import parsedJSON
 from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings
-from ..Sources import KINDS, kindOf, settingsFromJSON
+from ..Model.Signal import Signal
+from ..Sources import KINDS, SourceKind, kindOf, settingsFromJSON
 from .Section import Section, remember, remembered, translated
 from .SourceForm import SourceForm
 from .SourcesTable import SourcesTable
@@ -41,8 +42,11 @@ class SourceSection(Section):
         self.missing: MissingPackageError | None = None
         """Packages without which the last start was not possible; None after the next action."""
         self._table = SourcesTable(ui.sourcesTable, self.states, self.connect, logic.stop)
-        self._forms: list[SourceForm] = []
-        self._addForms()
+        self.edited: Signal[[]] = Signal()
+        """Emitted when another kind is chosen, or a setting in a form has changed."""
+        self._kinds: list[SourceKind] = []
+        self._forms: dict[str, SourceForm] = {}
+        self._addKinds()
         self.connect(ui.startButton, "clicked()", self.startOrStop)
         self.connect(ui.addButton, "clicked()", self._add)
         self.connect(ui.tryButton, "clicked()", self._try)
@@ -51,21 +55,27 @@ class SourceSection(Section):
         # A section that opens shows all its widgets, including hidden ones.
         self.connect(ui.sourceSection, "contentsCollapsed(bool)", self._showRows)
         self.connect(ui.optionsSection, "contentsCollapsed(bool)", self._showRows)
-        for form in self._forms:
-            form.show(_remembered(form.kind.name))
         self._choose(remembered("Kind"))
         self.showSettings(logic.sceneSettings())
         ui.simulatorInputPathLineEdit.currentPath = remembered("SimulatorInput")
         self._showRows()
 
-    def _addForms(self) -> None:
-        """Add a form for each kind without one: another module may register a kind at any time."""
-        known = {form.kind.name for form in self._forms}
+    def _addKinds(self) -> None:
+        """List each kind that is not in the list: another module may register one at any time."""
+        known = {kind.name for kind in self._kinds}
         for kind in KINDS.values():
             if kind.name not in known and kind.listed:
-                self._forms.append(SourceForm(kind, self))
-                self.ui.sourceComboBox.addItem(self._forms[-1].title)
-        if len(self._forms) > len(known):
+                self._kinds.append(kind)
+                self.ui.sourceComboBox.addItem(translated(kind.title))
+
+    def formOf(self, kind: SourceKind) -> SourceForm:
+        """Return the form of a kind in the list, which is made when it is first needed."""
+        form = self._forms.get(kind.name)
+        if form is None:
+            form = self._forms[kind.name] = SourceForm(kind, self)
+            form.show(_remembered(kind.name))
+            form.setShown(False)
+            form.onAnyChange(self.edited.emit)
             # The row of the simulated scanner, which belongs to no kind, comes last.
             grid = self.ui.optionsSection.layout()
             row = grid.rowCount()
@@ -74,18 +84,19 @@ class SourceSection(Section):
                 grid.removeWidget(widget)
                 grid.addWidget(widget, row, column)
             self._setTabOrder()
+        return form
 
     def _setTabOrder(self) -> None:
         ui = self.ui
-        basic = [widget for form in self._forms for widget in form.widgets(advanced=False)]
-        advanced = [widget for form in self._forms for widget in form.widgets(advanced=True)]
+        basic = [widget for form in self._forms.values() for widget in form.widgets(advanced=False)]
+        advanced = [widget for form in self._forms.values() for widget in form.widgets(advanced=True)]
         chain = [ui.sourceComboBox, *basic, ui.addButton, ui.optionsSection, *advanced, ui.simulatorInputPathLineEdit]
         for before, after in itertools.pairwise(one for widget in chain for one in _focusable(widget)):
             qt.QWidget.setTabOrder(before, after)
 
     def close(self) -> None:
         """Release all widgets."""
-        for form in self._forms:
+        for form in self._forms.values():
             form.controls.close()
         super().close()
 
@@ -101,20 +112,15 @@ class SourceSection(Section):
 
         :param settings: None, or settings of a kind without a form, change nothing.
         """
-        for form in self._forms:
-            if settings is not None and form.kind.name == settings.kind:
-                form.show(settings)
-                self._choose(settings.kind)
+        for kind in self._kinds:
+            if settings is not None and kind.name == settings.kind:
+                self.formOf(kind).show(settings)
+                self._choose(kind.name)
 
-    def _choose(self, kind: str) -> None:
-        for index, form in enumerate(self._forms):
-            if form.kind.name == kind:
+    def _choose(self, name: str) -> None:
+        for index, kind in enumerate(self._kinds):
+            if kind.name == name:
                 self.ui.sourceComboBox.currentIndex = index
-
-    @property
-    def forms(self) -> list[SourceForm]:
-        """Forms of all kinds, in the order of the list."""
-        return list(self._forms)
 
     def idle(self) -> str:
         """Return an instruction for the chosen kind while no source runs."""
@@ -124,19 +130,20 @@ class SourceSection(Section):
         """Return the sender of a running source's images."""
         if self.logic.simulator.isSimulated(source):
             return str(_("the simulated scanner"))
-        for form in self._forms:
-            if form.kind.name == source.chosenSettings.kind:
-                peers = ", ".join(sorted(source.peers))
-                return form.sender(source.chosenSettings) or peers or form.title
-        return translated(kindOf(source.chosenSettings).sender(source.chosenSettings)) or str(_("Python"))
+        kind = kindOf(source.chosenSettings)
+        if sender := translated(kind.sender(source.chosenSettings)):
+            return sender
+        if kind.listed:
+            return ", ".join(sorted(source.peers)) or translated(kind.title)
+        return str(_("Python"))
 
     @property
     def _chosen(self) -> SourceForm:
-        return self._forms[int(self.ui.sourceComboBox.currentIndex)]
+        return self.formOf(self._kinds[int(self.ui.sourceComboBox.currentIndex)])
 
     def pieces(self, values: dict[str, Any]) -> Iterator[None]:
         """Show the rows of the running sources, then Start or Stop and the controls of all kinds."""
-        self._addForms()
+        self._addKinds()
         self._table.refresh()
         yield
         running, ui = list(self.states.running), self.ui
@@ -145,7 +152,11 @@ class SourceSection(Section):
         ui.tryButton.enabled = not self.logic.isRunning()
         ui.sourceComboBoxLabel.text = _("Add a source:") if running else _("Source:")
         self._showAdd()
-        for form in self._forms:
+        active = {one.chosenSettings.kind for one in running}
+        for kind in self._kinds:
+            if kind.name in active:
+                self.formOf(kind)  # its controls, such as those of a replay, are there whatever kind is chosen
+        for form in self._forms.values():
             form.controls.refresh(self._shown(form, running))
 
     def _shown(self, form: SourceForm, running: list[RunningSource]) -> RunningSource | None:
@@ -190,7 +201,8 @@ class SourceSection(Section):
         A form with the settings of this source shows the new ones, too. A form with others, such as those of the next
         source, stays.
         """
-        forms = [form for form in self._forms if _hasSettings(form, source)]
+        kinds = [kind for kind in self._kinds if kind.name == source.chosenSettings.kind]
+        forms = [form for form in map(self.formOf, kinds) if _hasSettings(form, source)]
         if self._attemptStart(lambda: self.logic.restart(source, **remedy.settings)):
             for form in forms:
                 form.show(settingsFromJSON({**form.read().toJSON(), **remedy.settings}))
@@ -243,13 +255,13 @@ class SourceSection(Section):
         :returns: False when no kind takes it.
         """
         # The folder comes first in the list, and takes what no other kind takes.
-        for form in reversed(self._forms):
-            values = form.kind.dropped(path)
+        for kind in reversed(self._kinds):
+            values = kind.dropped(path)
             if values is not None:
-                self._choose(form.kind.name)
+                self._choose(kind.name)
                 self._rememberKind()
                 for name, value in values.items():
-                    form.set(name, value)
+                    self.formOf(kind).set(name, value)
                 self.ui.sourceSection.collapsed = False
                 return True
         return False
@@ -259,10 +271,12 @@ class SourceSection(Section):
         self.missing = None
         self._showRows()
         self.showNow({})
+        self.edited.emit()
 
     def _showRows(self, *_index: int) -> None:
-        for form in self._forms:
-            form.setShown(form is self._chosen)
+        chosen = self._chosen
+        for form in self._forms.values():
+            form.setShown(form is chosen)
         self._showAdd()
 
     def _showAdd(self) -> None:
@@ -279,8 +293,6 @@ def _focusable(widget: Any) -> list[Any]:
 def _hasSettings(form: SourceForm, source: RunningSource) -> bool:
     """Return True when a form shows the settings of a source; the name of its volume may have got a number."""
     settings = source.chosenSettings
-    if form.kind.name != settings.kind:
-        return False
     try:
         return bool(replace(cast(Any, form.read()), stream=settings.stream) == settings)
     except SettingsError:

@@ -89,9 +89,7 @@ class Panel:
         ]
         for section in self._sections:
             section.acted.connect(self._acted)
-        self._source.connect(ui.sourceComboBox, "currentIndexChanged(int)", self._chosen)
-        for form in self._source.forms:
-            form.onAnyChange(self._chosen)
+        self._source.edited.connect(self._status.formChanged)
         self._rememberOpenSections()
         for widget in vars(ui).values():
             if widget.inherits("QLabel") and widget.wordWrap:
@@ -225,9 +223,6 @@ class Panel:
 
     def _take(self, path: str) -> bool:
         return self._processing.take(path) or self._source.take(path)
-
-    def _chosen(self, *_index: int) -> None:
-        self._status.formChanged()
 
     def _acted(self) -> None:
         if not self._showing:
