@@ -94,7 +94,13 @@ class NIfTIHeader:
         return self.several(name)[0] if name in self.fields else 0
 
     def offset(self, limit: int) -> int:
-        """Return the offset of the voxels in their file; 0 means the smallest possible offset, as in other readers."""
+        """Return the offset of the voxels in their file.
+
+        0 in a single file means the byte behind header and extension flag, 352 or 544 (nifti1.h, "DETAILS ABOUT
+        vox_offset"). The library of nifti1.h takes 348 there.
+
+        :raises NotAnImageError: code "damaged": the offset is inside the header, or larger than ``limit``.
+        """
         least = 0 if self.paired else self.size
         offset = self.one("vox_offset")
         if not 0 <= offset <= limit or 0 < offset < least:
