@@ -116,6 +116,38 @@ def test_the_recording_of_a_video_continues_after_a_kill(acquire, tmp_path):
     assert places[-1] == 59
 
 
+def test_a_video_that_is_missing_at_the_restart_continues_when_it_is_back(acquire, tmp_path):
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(60)], rate=40)
+    device = tmp_path / "later.mkv"
+    acquisition = acquire(str(device))
+    recording(acquisition, tmp_path / "out", "Cine", path, device)
+    acquisition.until(lambda: acquisition.received >= 15)
+    acquisition.kill()
+    os.replace(device, path)
+    again = acquire(str(device))
+    recording(again, tmp_path / "out", "Cine2", path, device)
+    untilEvent(again, "video-ended")
+    assert again.stop() == 0
+    assert again.counts["received"] == {"Camera": 60}
+
+
+def test_another_video_at_the_restart_is_played_from_its_beginning(acquire, tmp_path):
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(60)], rate=40)
+    other = film(tmp_path / "b.mkv", [picture(number) for number in range(20)], rate=40)
+    device = tmp_path / "later.mkv"
+    acquisition = acquire(str(device))
+    recording(acquisition, tmp_path / "out", "Cine", path, device)
+    acquisition.until(lambda: acquisition.received >= 15)
+    acquisition.kill()
+    device.unlink()
+    again = acquire(str(device))
+    recording(again, tmp_path / "out", "Cine2", other, device)
+    untilEvent(again, "video-ended")
+    assert again.stop() == 0
+    (header,) = again.of("recorded")[0]
+    assert stored(header) == sums(picture(number) for number in range(20))
+
+
 def test_stop_does_not_wait_for_a_camera_that_hangs(acquire):
     """A server accepts the connection and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

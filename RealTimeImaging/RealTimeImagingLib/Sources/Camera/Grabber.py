@@ -10,6 +10,7 @@ from typing import Any
 
 from ...Formats import stampOf
 from ...Model.Event import Event, Remedy
+from ...Model.Files import Stamp
 from ...Model.Frame import Pixels
 from ...Model.Text import Text, joined, textsOf
 from . import CameraSettings
@@ -164,12 +165,13 @@ class CameraGrabber(threading.Thread):
 
     :param settings: camera, file or stream.
     :param queue: destination.
-    :param first: number of the first picture of a file.
+    :param played: stamp of the file that an earlier process played, and number of the picture to continue with; None
+        when there was none. Another file is played from its beginning.
     """
 
-    def __init__(self, settings: CameraSettings, queue: CameraQueue, first: int = 0) -> None:
+    def __init__(self, settings: CameraSettings, queue: CameraQueue, played: tuple[Stamp, int] | None = None) -> None:
         super().__init__(name="camera", daemon=True)
-        self._settings, self._queue, self._first = settings, queue, first
+        self._settings, self._queue, self._played, self._first = settings, queue, played, 0
         self._ending = threading.Event()
         self._reported = ""
         self._continues = False
@@ -273,12 +275,15 @@ class CameraGrabber(threading.Thread):
     # ---- a file
 
     def _play(self, device: CameraDevice) -> None:
-        """Play a file once, from the first picture on.
+        """Play a file once, from the first picture that was not played yet.
 
         :raises CannotOpenError: the file has no pictures.
         """
         path = str(self._settings.device)
         stamp = stampOf(path)
+        if self._played:
+            earlier, accepted = self._played
+            self._first, self._played = accepted if stamp == earlier else 0, None
         period = 1 / (device.rate or FILE_RATE)
         place, seconds, zero = 0, 0.0, 0.0
         while not self._ending.is_set() and device.grab():

@@ -77,7 +77,11 @@ class CameraSource:
         self._settings, self._checkpoint, self._clock, self._getBuffer = settings, checkpoint, clock, getBuffer
         self._queue = CameraQueue(room)
         self._path = str(settings.device) if settings.isFile else ""
-        self._opened = checkpoint.begin(self._path, stampOf(self._path) or NO_STAMP) if self._path else None
+        stamp = stampOf(self._path) if self._path else None
+        earlier = checkpoint.unfinished.get(self._path)
+        played = (earlier.stamp, earlier.accepted) if earlier else None
+        # The progress of a file that is missing now stays: its drive may come back.
+        self._opened = checkpoint.begin(self._path, stamp) if stamp else None
         self._earlier: dict[str, int] = {**dict.fromkeys(COUNTS, 0), **checkpoint.kept}
         """Counts of earlier processes of the session."""
         self._reported = dict(self._earlier)
@@ -87,7 +91,7 @@ class CameraSource:
         self._uncrop: Remedy | None = None
         self._refused = 0
         self._lastItem, self._silent = clock(), False
-        self._grabber = CameraGrabber(settings, self._queue, self._opened.accepted if self._opened else 0)
+        self._grabber = CameraGrabber(settings, self._queue, played)
         if self._opened and self._opened.deaths >= DEATHS:
             self._grabber.why = _("{name} crashed the reading process {count} times and is skipped.").format(
                 name=settings.name, count=DEATHS
