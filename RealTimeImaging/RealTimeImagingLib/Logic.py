@@ -158,12 +158,12 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         # Settings that were made before a reload of the module have classes of the old module.
         settings = settingsFromJSON(settings.toJSON())
         if settings.usesConnector:
-            handle = self._connectors.start(cast(Any, settings), self.stop)
+            source = self._connectors.start(cast(Any, settings), self.stop)
         else:
             checkPackages((*kindOf(settings).packages, *settings.extraPackages))
-            handle = self._start(settings)
+            source = self._start(settings)
         self._setParameter(SETTINGS_PARAMETER, json.dumps(settings.withoutSecrets().toJSON()))
-        return handle
+        return source
 
     def _start(self, settings: SourceSettings, images: object = None) -> RunningSource:
         """Start a source.
@@ -173,15 +173,15 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         images = images or settings
         self.recording.checkSource(settings)
         self._pushes.check(settings)
-        handle = self._session.start(settings)
-        self._pushes.adopt(handle)
-        if len(self._session.handles) == 1:
+        source = self._session.start(settings)
+        self._pushes.adopt(source)
+        if len(self._session.sources) == 1:
             self.volumes.prepare(images != self._lastStarted)
             self.devices.nodes.prepare()
         preferred = kindOf(settings).preferredView
         self.volumes.suggest(settings.stream, preferred if preferred in self.views.names() else "")
         self._lastStarted = images
-        return handle
+        return source
 
     def installPackages(self, requirements: Sequence[str]) -> None:
         """Ask the user, and install the packages of a :class:`MissingPackageError` into Slicer's Python.
@@ -233,7 +233,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def sources(self) -> list[RunningSource]:
         """Return the sources that count in the statistics: all that were started since none was running."""
-        return self._session.handles
+        return self._session.sources
 
     def sceneSettings(self) -> SourceSettings | None:
         """Return the settings of the last start in this scene; None when there are none."""

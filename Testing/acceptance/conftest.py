@@ -159,9 +159,9 @@ def _whatThePanelShows() -> str:
     return f"status {panel.ui.statusLabel.text!r}, refreshing {panel.refreshing}, last events {events}"
 
 
-def untilRunning(handle) -> None:
+def untilRunning(source) -> None:
     """Wait until a source is ready."""
-    until(lambda: handle.state == "running")
+    until(lambda: source.state == "running")
 
 
 def untilStopped(logic) -> None:

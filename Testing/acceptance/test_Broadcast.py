@@ -47,8 +47,8 @@ def test_clientsGetTheImagesThatAreShownAndRecorded(logic, incoming, tmp_path, c
     logic.broadcast.start(port=0)
     assert "when a source is started" in logic.broadcast.words()
     logic.startRecording(tmp_path / "recordings")
-    handle = logic.start(FolderSettings(str(incoming)))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(str(incoming)))
+    untilRunning(source)
     clients += [connect(logic), connect(logic)]
     for number in range(15):
         arrive(incoming / f"{number}.nii", niftiFile(number))
@@ -91,12 +91,12 @@ def test_furtherSourcesTakeTheNextPortsAndStopEndsAll(logic, tmp_path, clients, 
 @pytest.mark.skipif(os.name != "posix", reason="signals are others there")
 def test_aRestartedProcessKeepsItsPort(logic, incoming, clients):
     logic.broadcast.start(port=freePort())
-    handle = logic.start(FolderSettings(str(incoming)))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(str(incoming)))
+    untilRunning(source)
     clients.append(connect(logic))
-    port, pid = logic.broadcast.counts()["sources"][0]["port"], handle.pid
+    port, pid = logic.broadcast.counts()["sources"][0]["port"], source.pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: handle.state == "running" and handle.pid != pid)
+    until(lambda: source.state == "running" and source.pid != pid)
     clients[0].untilEnd()
     clients.append(connect(logic))
     assert logic.broadcast.counts()["sources"][0]["port"] == port
@@ -108,8 +108,8 @@ def test_aRestartedProcessKeepsItsPort(logic, incoming, clients):
 def test_aPortThatIsTakenIsReportedAndTheSourceContinues(logic, incoming):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         logic.broadcast.start(port=holder.getsockname()[1])
-        handle = logic.start(FolderSettings(str(incoming)))
-        untilRunning(handle)
+        source = logic.start(FolderSettings(str(incoming)))
+        untilRunning(source)
         until(lambda: "port-taken" in [event.code for event in logic.events()])
         assert "is not open yet" in logic.broadcast.words()
         arrive(incoming / "1.nii", niftiFile(1))

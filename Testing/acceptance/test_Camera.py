@@ -94,8 +94,8 @@ def test_measurementsAreRight(slicer, module, logic, video, noErrors):
     path = video(picture)
     expected = np.hypot(40 * 0.5, 30 * 0.25)
     for crop, rotate in (((0, 0, 0, 0), 0), ((10, 5, 20, 3), 90)):
-        handle = logic.start(CameraSettings(path, spacing=(0.5, 0.25), crop=crop, rotate=rotate))
-        until(lambda handle=handle: "has ended" in handle.status)
+        source = logic.start(CameraSettings(path, spacing=(0.5, 0.25), crop=crop, rotate=rotate))
+        until(lambda source=source: "has ended" in source.status)
         node = logic.liveVolumeNode("Camera")
         marks = np.argwhere(slicer.util.arrayFromVolume(node)[..., 0] > 128)
         assert len(marks) == 2
@@ -112,8 +112,8 @@ def test_anotherViewIsTheUsersChoiceAndStays(slicer, module, views, logic, video
 
     path = video(quarters())
     assert logic.showIn("Camera") == "all"
-    handle = logic.start(CameraSettings(path))
-    untilRunning(handle)
+    source = logic.start(CameraSettings(path))
+    untilRunning(source)
     assert logic.showIn("Camera") == "Red"
     logic.setShowIn("Green", "Camera")
     untilStopped(logic)
@@ -127,14 +127,14 @@ def test_everyPictureIsRecorded(slicer, module, logic, video, tmp_path, noErrors
     from RealTimeImagingLib import CameraSettings
 
     logic.startRecording(str(tmp_path / "out"))
-    handle = logic.start(CameraSettings(video(quarters(), count=60, rate=60)))
-    untilRunning(handle)
+    source = logic.start(CameraSettings(video(quarters(), count=60, rate=60)))
+    untilRunning(source)
     time.sleep(0.6)  # nothing of Slicer runs
-    until(lambda: "has ended" in handle.status)
+    until(lambda: "has ended" in source.status)
     until(lambda: [logic.statistics()[name] for name in ("received", "recorded")] == [60, 60])
     assert logic.stopRecording() is not None
     assert logic.statistics()["failed"] == logic.statistics()["rejected"] == 0
-    assert handle.details["passedOver"] == handle.details["lost"] == 0
+    assert source.details["passedOver"] == source.details["lost"] == 0
 
 
 def test_lookingForCamerasWhereThereAreNone(slicer, module, logic):

@@ -27,8 +27,8 @@ def device(logic):
 
     def connect(**values):
         port = freePort()
-        handle = logic.start(OpenIGTLinkSettings(role="server", port=port, **values))
-        untilRunning(handle)
+        source = logic.start(OpenIGTLinkSettings(role="server", port=port, **values))
+        untilRunning(source)
         until(lambda: any(event.code == "listening" for event in logic.events()))
         made.append(socket.create_connection(("127.0.0.1", port)))
         return made[-1]

@@ -125,7 +125,7 @@ def test_aMissingExtensionIsAnError(slicer, module, logic, monkeypatch):
 def test_itsImagesAreShownCountedAndRecorded(slicer, extension, logic, tmp_path, noErrors):
     logic.startRecording(tmp_path / "recordings", name="Connector")
     settings = server(checkCRC=False)
-    handle = logic.start(settings)
+    source = logic.start(settings)
     (node,) = extension
     assert node.GetScene() is slicer.mrmlScene
     assert not node.GetSaveWithScene()
@@ -134,7 +134,7 @@ def test_itsImagesAreShownCountedAndRecorded(slicer, extension, logic, tmp_path,
     node.state = node.StateConnected
     node.InvokeEvent(node.ConnectedEvent)
     assert logic.events()[-1].code == "connected"
-    assert handle.status == f"SlicerOpenIGTLink: connected with a device on port {settings.port}."
+    assert source.status == f"SlicerOpenIGTLink: connected with a device on port {settings.port}."
     for number in range(5):
         node.receive("Scanner", pixels(number), MATRIX)
         until(lambda number=number: logic.statistics()["received"] == number + 1)
@@ -143,7 +143,7 @@ def test_itsImagesAreShownCountedAndRecorded(slicer, extension, logic, tmp_path,
     assert live is not node.incoming[0]
     assert live.GetAttribute("Sequence") == "7"
     np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(matrixOf(live)), MATRIX)
-    logic.stop(handle)
+    logic.stop(source)
     until(lambda: not logic.isRunning() and not logic.recording.building)
     assert sumsOf(tmp_path / "recordings") == [checksum(pixels(number)) for number in range(5)]
     assert node.GetScene() is None
@@ -229,17 +229,17 @@ def test_integers_keep_their_values(slicer, extension, logic, tmp_path, noErrors
 def test_connections_are_reported_without_events_of_the_node(slicer, extension, logic):
     """The node sends events only while a peer is connected."""
     settings = server()
-    handle = logic.start(settings)
+    source = logic.start(settings)
     (node,) = extension
-    assert handle.status == f"SlicerOpenIGTLink: waiting for a device on port {settings.port} of all addresses."
+    assert source.status == f"SlicerOpenIGTLink: waiting for a device on port {settings.port} of all addresses."
     node.state = node.StateConnected
     until(lambda: logic.events()[-1].code == "connected")
     node.state = node.StateWaitConnection
     until(lambda: logic.events()[-1].code == "disconnected")
-    assert "waiting" in handle.status
+    assert "waiting" in source.status
     node.Stop()
     until(lambda: logic.events()[-1].code == "connector-stopped")
-    assert "stopped outside this module" in handle.status
+    assert "stopped outside this module" in source.status
     assert node.calls.count(("start",)) == 1
 
 
@@ -258,19 +258,19 @@ def test_a_port_that_is_taken_is_reported_once_and_tried_again(slicer, extension
         other.bind(("", 0))
         other.listen()
         port = other.getsockname()[1]
-        handle = logic.start(server(port=port))
+        source = logic.start(server(port=port))
         (node,) = extension
-        until(lambda: f"Another program uses port {port}" in handle.status)
+        until(lambda: f"Another program uses port {port}" in source.status)
         untilStopped(logic)
         assert ("start",) not in node.calls
         assert ("stop",) not in node.calls
-        handle = logic.start(server(port=port))
-        until(lambda: f"Another program uses port {port}" in handle.status)
-        until(lambda: handle.remedy is not None)
-        free = handle.remedy.settings["port"]
-        assert (handle.remedy.label, portIsFree(free)) == (f"Use port {free}", True)
-    until(lambda: "waiting" in handle.status)
-    assert handle.remedy is None
+        source = logic.start(server(port=port))
+        until(lambda: f"Another program uses port {port}" in source.status)
+        until(lambda: source.remedy is not None)
+        free = source.remedy.settings["port"]
+        assert (source.remedy.label, portIsFree(free)) == (f"Use port {free}", True)
+    until(lambda: "waiting" in source.status)
+    assert source.remedy is None
     assert [event.code for event in logic.events()].count("port-taken") == 2
     assert extension[1].calls.count(("start",)) == 1
 

@@ -449,8 +449,8 @@ def test_logicSendsToOpenIGTLinkSources(slicer, logic, incoming, errors, noError
     """Other sources receive nothing; following ends with the scene, and an event reports it."""
     from RealTimeImagingLib import FolderSettings
 
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     with pytest.raises(errors.ControlError, match="No device"):
         logic.sendTransform(np.eye(4))
     with pytest.raises(errors.ControlError, match="No device"):
@@ -471,21 +471,21 @@ def test_logicSendsCommandsToTheProcess(logic, incoming, noErrors):
     from RealTimeImagingLib.Model.Event import Event
     from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     lines = []
-    settings, send = handle.settings, handle.send
-    handle.settings, handle.send = OpenIGTLinkSettings(), lambda name, **values: lines.append((name, values))
+    settings, send = source.settings, source.send
+    source.settings, source.send = OpenIGTLinkSettings(), lambda name, **values: lines.append((name, values))
     assert not logic.devices.canSend()
     for code, who in (("connected", "a:1"), ("connected", "b:2"), ("disconnected", "b:2"), ("disconnected", "c:3")):
-        logic._session.reports.deliver(EventReport(Event(code, who, subject=who)), handle)
+        logic._session.reports.deliver(EventReport(Event(code, who, subject=who)), source)
     assert logic.devices.canSend()
     assert logic.sendTransform(POSE, "PLANE_2") == 1
     number = logic.sendCommand("START_SCAN")
-    handle.settings, handle.send = settings, send
+    source.settings, source.send = settings, send
     assert lines[0] == ("send", {"type": "TRANSFORM", "device": "PLANE_2", "values": {"matrix": POSE}, "id": 1})
     assert lines[1][1]["id"] == number == 2
-    logic._session.reports.deliver(DeviceReport(answer("status", code=1, ok=True, text="on")), handle)
+    logic._session.reports.deliver(DeviceReport(answer("status", code=1, ok=True, text="on")), source)
     assert logic.events()[-1].text.endswith("OK: on")
     untilStopped(logic)
     assert not logic.devices.canSend()

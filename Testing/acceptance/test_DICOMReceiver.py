@@ -74,8 +74,8 @@ def test_aScannerSendsAndTheVolumeIsLive(slicer, module, views, logic, send, tmp
 def test_recorded(slicer, logic, send, tmp_path, noErrors):
     """Two series at the same time in one recording: every volume of both."""
     port = freePort()
-    handle = logic.start(DICOMSettings(str(tmp_path / "kept"), port=port))
-    untilRunning(handle)
+    source = logic.start(DICOMSettings(str(tmp_path / "kept"), port=port))
+    untilRunning(source)
     logic.startRecording(tmp_path / "recordings", name="Scan")
     until(lambda: logic.recording.status()["free"] is not None)
     scanners = [send(port, 3) for _ in range(2)]

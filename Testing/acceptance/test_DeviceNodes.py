@@ -41,12 +41,12 @@ def source(logic, incoming):
     from RealTimeImagingLib import FolderSettings
     from RealTimeImagingLib.Link.Messages import decode
 
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    running = logic.start(FolderSettings(incoming))
+    untilRunning(running)
 
     def say(*messages):
         for one in messages:
-            logic._session.reports.deliver(decode(json.dumps({"message": one.toJSON()})), handle)
+            logic._session.reports.deliver(decode(json.dumps({"message": one.toJSON()})), running)
         logic._session._batchEnded()
 
     yield say

@@ -237,10 +237,10 @@ def test_theTimeOffsetOfATool(module, logic, devices, monkeypatch):
     sweep = b"".join(map(pack, sweepMessages()))
     monkeypatch.setattr(devices, "SWEEP", 3.0)
     panel, ui = panelOf(module), panelOf(module).ui
-    handle = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
-    until(lambda: "Waiting for" in handle.status)
+    source = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
+    until(lambda: "Waiting for" in source.status)
     assert ui.useOffsetButton.isHidden()
-    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as device:
+    with closing(socket.create_connection(("127.0.0.1", source.settings.port))) as device:
         sendAll(device, sweepPose(0, -1.7e9))  # without a time: its clock begins with the sweep
         until(lambda: ui.offsetToolComboBox.currentText == "ProbeToTracker" and ui.estimateOffsetButton.enabled)
         ui.estimateOffsetButton.click()
@@ -252,7 +252,7 @@ def test_theTimeOffsetOfATool(module, logic, devices, monkeypatch):
         assert not ui.useOffsetButton.isHidden()
         assert ui.useOffsetButton.text == "Use -83 ms"
         ui.useOffsetButton.click()
-    until(lambda: len([one for one in logic.sources() if not one.ended]) == 1 and logic.sources()[-1] is not handle)
+    until(lambda: len([one for one in logic.sources() if not one.ended]) == 1 and logic.sources()[-1] is not source)
     (name,) = logic.sources()[-1].settings.timeOffsets
     assert float(name.removeprefix("ProbeToTracker=")) == pytest.approx(-0.083, abs=0.003)
     panel.refresh()
@@ -263,11 +263,11 @@ def test_theTimeOffsetOfATool(module, logic, devices, monkeypatch):
 def test_aSweepWithoutImagesSaysSo(module, logic, devices, monkeypatch):
     monkeypatch.setattr(devices, "SWEEP", 3.0)
     ui = panelOf(module).ui
-    handle = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
-    until(lambda: "Waiting for" in handle.status)
+    source = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
+    until(lambda: "Waiting for" in source.status)
     with pytest.raises(ControlError, match="No running source has received poses"):
         logic.devices.estimateTimeOffset("ProbeToTracker")
-    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as device:
+    with closing(socket.create_connection(("127.0.0.1", source.settings.port))) as device:
         sendAll(device, sweepPose(0, -1.7e9))  # without a time: its clock begins with the sweep
         until(lambda: ui.estimateOffsetButton.enabled)
         with pytest.raises(ControlError, match="3 to 60 seconds"):

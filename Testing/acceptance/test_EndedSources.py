@@ -13,13 +13,13 @@ from .conftest import until, untilRunning, untilStopped
 
 def test_aSourceThatHasEndedIsForgottenWhenAnotherStarts(logic, incoming):
     """Its stream has another name: nothing replaces what was kept of it."""
-    handle = logic.start(FolderSettings(incoming, stream="First"))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming, stream="First"))
+    untilRunning(source)
     arrive(incoming / "a.nii", niftiFile(1))
     until(lambda: logic.statistics()["shown"] == 1)
     untilStopped(logic)
-    known = weakref.ref(handle)
-    del handle
+    known = weakref.ref(source)
+    del source
     logic.start(FolderSettings(incoming, stream="Second"))
 
     def forgotten():

@@ -48,8 +48,8 @@ AFFINES = {
 @pytest.mark.parametrize("name", AFFINES)
 def test_voxelsAreWhereTheFileSays(slicer, logic, incoming, noErrors, name):
     """Written by nibabel, read back from the node at world points."""
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     array, affine = landmarks(), AFFINES[name]
     save(incoming / "a.nii", array, affine)
     until(lambda: logic.statistics()["shown"] == 1)
@@ -142,8 +142,8 @@ def test_fiveHundredFilesOfAnOutsideScanner(logic, incoming, tmp_path, noErrors)
     shown, events = [], []
     logic.addFrameCallback(lambda frame: shown.append((frame.attributes["SourceFile"], checksum(frame.pixels))))
     logic.addEventCallback(events.append)
-    handle = logic.start(FolderSettings(incoming, incompleteAfter=1.5))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming, incompleteAfter=1.5))
+    untilRunning(source)
     (tmp_path / "scanner.py").write_text(OUTSIDE_SCANNER)
     log = tmp_path / "log.json"
     command = [sys.executable, str(tmp_path / "scanner.py"), str(incoming), str(log)]
@@ -178,12 +178,12 @@ def test_killedProcessContinues(logic, incoming, scanner, noErrors):
     """kill -9 while images arrive: an event reports it, and no image in the folder is missed."""
     events = []
     logic.addEventCallback(events.append)
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     process, log = scanner("--fps", "60", "--frames", "150")
     for kills, goal in enumerate((20, 70), 1):
         until(lambda goal=goal: logic.statistics()["received"] >= goal)
-        os.kill(handle.pid, signal.SIGKILL)
+        os.kill(source.pid, signal.SIGKILL)
         until(lambda kills=kills: sum(event.code == "restarted" for event in events) == kills)
     until(lambda: process.poll() is not None)
     until(lambda: logic.statistics()["received"] == 150)
@@ -205,8 +205,8 @@ def test_sizeTypeAndColourChangeInMidRun(slicer, logic, incoming, noErrors):
         )
 
     logic.addFrameCallback(look)
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     rng = np.random.default_rng(3)
     rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
     arrays = [
@@ -240,8 +240,8 @@ def test_slowViewsSkipAndCount(slicer, logic, views, incoming, scanner, noErrors
     for view in views.views():
         view.extraRenderSeconds = 0.03
         monkeypatch.setattr(view, "forceRender", partial(timed, view.forceRender))
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     _, log = scanner("--fps", "100", "--frames", "200")
     until(lambda: logic.statistics()["shown"] > 1)
     before, began = sum(drawing), now()
@@ -273,8 +273,8 @@ def test_callbacksReceiveEveryFrameOnRequest(logic, views, incoming, scanner, no
 
 def test_eachSeriesHasAStream(slicer, logic, incoming, noErrors):
     """One folder, three series: a stream and a node for each; the first is in the views."""
-    handle = logic.start(FolderSettings(incoming, seriesPattern="*_{series}_*.nii"))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming, seriesPattern="*_{series}_*.nii"))
+    untilRunning(source)
     rng = np.random.default_rng(5)
     for number in range(4):
         for series in ("mag", "phase", "temp"):
@@ -290,14 +290,14 @@ def test_folderDisappearsAndReturns(logic, incoming, noErrors):
     """A share is unmounted and mounted again: no image twice, new files shown."""
     events = []
     logic.addEventCallback(lambda event: events.append(event.code))
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     save(incoming / "a.nii", landmarks(), np.eye(4))
     until(lambda: logic.statistics()["received"] == 1)
     away = incoming.with_name("away")
     os.rename(incoming, away)
     until(lambda: "folder-gone" in events)
-    until(lambda: "is not there" in handle.status)
+    until(lambda: "is not there" in source.status)
     os.rename(away, incoming)
     until(lambda: "folder-back" in events)
     save(incoming / "b.nii", landmarks(), np.eye(4))
@@ -316,8 +316,8 @@ def test_existingFiles(logic, incoming, noErrors, existing, expected):
         os.utime(incoming / name, ns=(0, 10**18 + 10**9 * number))
     seen = []
     logic.addFrameCallback(lambda frame: seen.append(frame.attributes["SourceFile"]))
-    handle = logic.start(FolderSettings(incoming, existing=existing))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming, existing=existing))
+    untilRunning(source)
     count = 4 if expected is None else len(expected)
     until(lambda: logic.statistics()["received"] == count)
     save(incoming / "c.nii", landmarks(), np.eye(4))
@@ -331,8 +331,8 @@ def test_mainThreadHeldFor2Seconds(slicer, logic, incoming, scanner, noErrors):
     """The window is blocked: every image is received, and the newest is shown afterwards."""
     from slicerhost.EventLoop import sleepWithLock
 
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     process, log = scanner("--fps", "100", "--frames", "200")
     until(lambda: logic.statistics()["received"] > 5)
     sleepWithLock(2.5)
@@ -376,8 +376,8 @@ def test_theWatcherHintsAtNewFilesOnceTheFolderIsThere(slicer, incoming, monkeyp
 
 def test_aMissingVolumeIsNamed(logic, incoming, noErrors):
     """By the name that its file would have; and again when it arrives late."""
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     for number in (1, 2, 3, 4, 5, 7):
         save(incoming / f"vol_{number:03d}.nii", landmarks(), AFFINES["oblique"])
         until(lambda: logic.statistics()["received"] == min(number, 6))  # noqa: B023 - it is awaited here

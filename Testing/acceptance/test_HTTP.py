@@ -40,10 +40,10 @@ class Sender(threading.Thread):
                     self.answers.append((error.code, json.load(error)))
 
 
-def post(handle, *bodies, path=""):
+def post(source, *bodies, path=""):
     """Post images while Slicer's event loop runs; return the answers."""
-    until(lambda: handle.details)
-    sender = Sender(handle.details, bodies, path)
+    until(lambda: source.details)
+    sender = Sender(source.details, bodies, path)
     sender.start()
     until(lambda: not sender.is_alive())
     return sender.answers
@@ -93,9 +93,9 @@ def test_theTokenIsNotSaved(slicer, module, logic, noErrors):
     token = ui.http_token.text
     untilStopped(logic)
     chosen = "a-token-that-the-user-chose"
-    handle = logic.start(HTTPSettings(port=0, token=chosen, sizeLimit=77 << 20))
-    until(lambda: handle.details)
-    assert handle.details["token"] == chosen
+    source = logic.start(HTTPSettings(port=0, token=chosen, sizeLimit=77 << 20))
+    until(lambda: source.details)
+    assert source.details["token"] == chosen
     untilStopped(logic)
     stored = slicer.app.userSettings().value("RealTimeImaging/Settings/http")
     for text in (stored, str(logic.getParameterNode())):
@@ -108,10 +108,10 @@ def test_theTokenIsNotSaved(slicer, module, logic, noErrors):
 def test_answeredImagesAreReceivedShownAndRecorded(slicer, views, logic, tmp_path, noErrors):
     """Two programs with a stream each, one invalid image; the counts of all sides agree."""
     logic.startRecording(tmp_path / "recordings", name="Posted")
-    handle = logic.start(HTTPSettings(port=0))
-    untilRunning(handle)
-    answers = post(handle, *(niftiFile(number) for number in range(20)), path="?stream=A")
-    answers += post(handle, *(niftiFile(number) for number in range(20, 30)), b"nothing" * 99, path="?stream=B")
+    source = logic.start(HTTPSettings(port=0))
+    untilRunning(source)
+    answers = post(source, *(niftiFile(number) for number in range(20)), path="?stream=A")
+    answers += post(source, *(niftiFile(number) for number in range(20, 30)), b"nothing" * 99, path="?stream=B")
     assert [status for status, _ in answers] == [200] * 30 + [415]
     assert all(values["recorded"] for _, values in answers[:30])
     assert [values["number"] for _, values in answers[:30]] == [*range(20), *range(10)]
@@ -129,13 +129,13 @@ def test_answeredImagesAreReceivedShownAndRecorded(slicer, views, logic, tmp_pat
 
 def test_rawPixelsWithGeometryAndMetadata(slicer, views, logic, noErrors):
     """The volume has the geometry, the frame the time and the attributes."""
-    handle = logic.start(HTTPSettings(port=0))
+    source = logic.start(HTTPSettings(port=0))
     frames = []
     logic.addFrameCallback(lambda frame: frames.append((frame.deviceTime, dict(frame.attributes))))
     matrix = [[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3.0, 30], [0, 0, 0, 1]]
     numbers = ",".join(str(value) for row in matrix for value in row)
     path = f"?shape=2,3,4&dtype=int16&ijkToRAS={numbers}&time=1700000000.5&attr.SpecimenID=UF-7"
-    ((status, _),) = post(handle, volume(1).pixels.tobytes(), path=path)
+    ((status, _),) = post(source, volume(1).pixels.tobytes(), path=path)
     assert status == 200
     until(lambda: frames)
     assert frames[0][0] == 1700000000.5
@@ -152,13 +152,13 @@ def test_rawPixelsWithGeometryAndMetadata(slicer, views, logic, noErrors):
 
 def test_killWhileReceiving(logic, noErrors):
     """After a crash of the process, port, token and numbers stay: senders continue."""
-    handle = logic.start(HTTPSettings(port=0))
-    assert post(handle, niftiFile(0), niftiFile(1))[-1] == (200, {"stream": "Live", "number": 1, "numbers": [1]})
-    before, pid = dict(handle.details), handle.pid
+    source = logic.start(HTTPSettings(port=0))
+    assert post(source, niftiFile(0), niftiFile(1))[-1] == (200, {"stream": "Live", "number": 1, "numbers": [1]})
+    before, pid = dict(source.details), source.pid
     os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-    until(lambda: handle.pid not in (0, pid) and handle.state == "running")
-    until(lambda: "Waiting for" in handle.status)
-    assert handle.details == before
-    assert post(handle, niftiFile(2)) == [(200, {"stream": "Live", "number": 2, "numbers": [2]})]
+    until(lambda: source.pid not in (0, pid) and source.state == "running")
+    until(lambda: "Waiting for" in source.status)
+    assert source.details == before
+    assert post(source, niftiFile(2)) == [(200, {"stream": "Live", "number": 2, "numbers": [2]})]
     until(lambda: logic.statistics()["received"] == 3)
     untilStopped(logic)

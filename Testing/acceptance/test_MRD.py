@@ -73,8 +73,8 @@ def test_aScannerStreamsAndTheVolumeIsLive(slicer, module, views, logic, send, n
 def test_recordedAndReplayed(slicer, logic, send, tmp_path, noErrors):
     """Every volume, with the scanner's time; the breathing curve; and the recording replays the same."""
     port = freePort()
-    handle = logic.start(MRDSettings(port=port))
-    untilRunning(handle)
+    source = logic.start(MRDSettings(port=port))
+    untilRunning(source)
     logic.startRecording(tmp_path / "recordings", name="Scan")
     until(lambda: logic.recording.status()["free"] is not None)
     scanner, sent = send(port, 5)

@@ -23,12 +23,12 @@ from .test_Panel import panelOf
 def linked(logic):
     """A running server and a device that is connected to it."""
     port = freePort()
-    handle = logic.start(OpenIGTLinkSettings(role="server", port=port))
-    untilRunning(handle)
-    until(lambda: "Waiting for" in handle.status)
+    source = logic.start(OpenIGTLinkSettings(role="server", port=port))
+    untilRunning(source)
+    until(lambda: "Waiting for" in source.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
-        until(lambda: "Connected to" in handle.status)
-        yield handle, device
+        until(lambda: "Connected to" in source.status)
+        yield source, device
         untilStopped(logic)
 
 
@@ -170,14 +170,14 @@ def test_scanPlaneAndCommands(slicer, module, views, logic, linked, noErrors):
 
 def test_theScanPlaneIsSentAgainAfterReconnecting(slicer, logic, linked, noErrors):
     """The view has not moved in between."""
-    handle, device = linked
+    source, device = linked
     red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceNode()
     logic.devices.followPlane(red)
     until(lambda: waiting(device))
     hear(device, 1)
     device.close()
     until(lambda: not logic.devices.canSend())
-    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as again:
+    with closing(socket.create_connection(("127.0.0.1", source.settings.port))) as again:
         until(lambda: waiting(again))
         (plane,) = hear(again, 1)
         assertSamePlane(plane.matrix, red, slicer)
@@ -244,15 +244,15 @@ def accepted(listener):
 def test_killInMidStream(logic, slicer, noErrors):
     """The process dies: a new one starts, reconnects, and continues the numbers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        handle = logic.start(OpenIGTLinkSettings(port=listener.getsockname()[1]))
+        source = logic.start(OpenIGTLinkSettings(port=listener.getsockname()[1]))
         with closing(accepted(listener)) as connection:
             sendAll(connection, image(0), image(1))
             until(lambda: logic.statistics()["received"] == 2)
-        pid = handle.pid
+        pid = source.pid
         os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
         # The killed process may have connected once more before the port closed.
         connection = accepted(listener)
-        until(lambda: handle.pid not in (0, pid) and handle.state == "running")
+        until(lambda: source.pid not in (0, pid) and source.state == "running")
         if waiting(connection):
             connection.close()
             connection = accepted(listener)

@@ -194,16 +194,16 @@ def test_sceneCloseStops(slicer, module, logic, scanner, incoming, noErrors):
     """The source ends with the scene; the next start makes a new node."""
     from RealTimeImagingLib import FolderSettings
 
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     save(incoming / "a.nii", 5)
     until(lambda: logic.statistics()["shown"] == 1)
     slicerhost.closeScene()
     assert not logic.isRunning()
     assert logic.liveVolumeNode() is None
     assert workFolders() == []
-    handle = logic.start(FolderSettings(incoming, existing="ignore"))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming, existing="ignore"))
+    until(lambda: source.state == "running")
     save(incoming / "b.nii", 6)
     until(lambda: logic.statistics()["shown"] == 1)
     assert slicer.util.arrayFromVolume(logic.liveVolumeNode())[1, 1, 1] == 6
@@ -243,8 +243,8 @@ def test_showInAndWindowLevelStayTheUsers(slicer, module, views, logic, incoming
         display = logic.liveVolumeNode().GetDisplayNode()
         return display.GetWindow(), display.GetLevel()
 
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
 
     def send(value):
         count = logic.statistics()["shown"]
@@ -283,8 +283,8 @@ def test_otherModulesMayReplaceTheImage(slicer, logic, incoming, noErrors):
     """Another module gives the node another image or array in mid-stream: the next frame is shown all the same."""
     from RealTimeImagingLib import FolderSettings
 
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     save(incoming / "a.nii", 5)
     until(lambda: logic.statistics()["shown"] == 1)
     node = logic.liveVolumeNode()
@@ -317,8 +317,8 @@ def test_callbacks(slicer, logic, incoming, caplog):
 
     logic.addFrameCallback(bad)
     logic.addFrameCallback(good)
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     for number in range(3):
         save(incoming / f"f{number}.nii", number + 1)
         until(lambda number=number: len(seen) == number + 1)

@@ -23,8 +23,8 @@ def test_theStatusLineHasSymbolColourAndSentence(module, logic, incoming, noErro
     """Idle, waiting, receiving, then idle again: the symbols differ, not only the colours."""
     ui = panelOf(module).ui
     seen = [(ui.statusSymbolLabel.text, ui.statusSymbolLabel.accessibleName)]
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     until(lambda: ui.statusSymbolLabel.accessibleName == "Waiting")
     seen.append((ui.statusSymbolLabel.text, ui.statusLabel.styleSheet))
     untilStopped(logic)
@@ -91,9 +91,9 @@ def test_theSecondOfferShowsAllImagesThatWereThere(module, logic, column, incomi
 
 def test_aDoubleClickOnARemedyStartsOneSource(module, logic, incoming, noErrors):
     ui = panelOf(module).ui
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
-    logic._session.reports.deliver(StatusReport("1 image was already there.", remedy=SKIPPED), handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
+    logic._session.reports.deliver(StatusReport("1 image was already there.", remedy=SKIPPED), source)
     panelOf(module).refresh()
     ui.remedyButton.click()
     ui.remedyButton.click()
@@ -163,10 +163,10 @@ def test_theSelectedSourceStaysSelected(module, logic, incoming, tmp_path, noErr
 
 def test_theRemedyOfAnEventStaysUntilAnImageComes(module, logic, incoming, noErrors):
     ui = panelOf(module).ui
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     offer = Event("elsewhere", "Images come as *.nrrd.", "warning", remedy=Remedy("Use *.nrrd", {"pattern": "*.nrrd"}))
-    logic._session.reports.deliver(EventReport(offer), handle)
+    logic._session.reports.deliver(EventReport(offer), source)
     until(lambda: ui.statusLabel.text == "Images come as *.nrrd." and ui.remedyButton.text == "Use *.nrrd")
     save(incoming / "a.nii", 5)
     until(lambda: logic.statistics()["shown"] == 1)
@@ -182,19 +182,19 @@ def test_aStallIsRedInTheLineTheRowAndTheStatusBar(module, logic, incoming, noEr
     window = qt.QMainWindow()
     window.setObjectName("qSlicerMainWindow")
     bar, ui = window.statusBar(), panelOf(module).ui
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     save(incoming / "a.nii", 5)
     until(lambda: logic.statistics()["shown"] == 1)
     for number in range(1, 11):
-        logic._session.watch.note(handle, "Live", number, 1000 + number / 10)
+        logic._session.watch.note(source, "Live", number, 1000 + number / 10)
     until(lambda: ui.statusSymbolLabel.accessibleName == "Images have stopped")
     assert "Before, 10.0 images/s arrived." in ui.statusLabel.text
     assert ui.sourcesTable.item(0, 0).text() == ui.statusSymbolLabel.text
     until(lambda: "Before, 10.0 images/s arrived." in bar.currentMessage())
     # An irregular stream: no further image is missed.
     for number in range(11, 31):
-        logic._session.watch.note(handle, "Live", number, 1004.0 + number % 5 * number)
+        logic._session.watch.note(source, "Live", number, 1004.0 + number % 5 * number)
     until(lambda: ui.statusSymbolLabel.accessibleName == "Waiting")
     until(lambda: bar.currentMessage() == "")
     untilStopped(logic)
@@ -212,15 +212,15 @@ def test_theNameOfAControlIsAWholeSentence(module):
 
 def test_restartTakesNewSettings(logic, incoming, noErrors):
     """Known names and possible values; otherwise the source continues."""
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     for changes in ({"filter": "*.nii"}, {"existing": "never"}):
         with pytest.raises(SettingsError):
-            logic.restart(handle, **changes)
-    assert handle.state == "running"
-    again = logic.restart(handle, pattern="*.nrrd")
+            logic.restart(source, **changes)
+    assert source.state == "running"
+    again = logic.restart(source, pattern="*.nrrd")
     assert again.settings == FolderSettings(incoming, pattern="*.nrrd")
-    until(lambda: handle.ended and again.state == "running")
+    until(lambda: source.ended and again.state == "running")
     untilStopped(logic)
     simulated = logic.startSimulatedScanner()
     with pytest.raises(SettingsError, match="simulated scanner"):

@@ -18,12 +18,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="programs and signals are 
 
 
 def test_aCrashNamesTheSourceAndItIsRestarted(logic, incoming):
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
-    until(lambda: handle.pid)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
+    until(lambda: source.pid)
     said = []
     logic.addEventCallback(lambda event: said.append((event.code, event.text)))
-    os.kill(handle.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    os.kill(source.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     until(lambda: said)
     code, text = said[0]
     assert code == "restarted"
@@ -32,7 +32,7 @@ def test_aCrashNamesTheSourceAndItIsRestarted(logic, incoming):
     assert isinstance(text, Text)
     arrive(incoming / "a.nii", niftiFile(1))
     until(lambda: logic.statistics()["received"] == 1)
-    until(lambda: handle.status == f"Waiting for the next image in {incoming}.")
+    until(lambda: source.status == f"Waiting for the next image in {incoming}.")
 
 
 @posix
@@ -42,14 +42,14 @@ def test_aProcessThatCannotStartIsNamedWithTheReason(logic, incoming, tmp_path, 
     python.write_text("#!/no/such/interpreter\n")
     python.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "failed")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "failed")
     text = logic.events()[-1].text
     assert text.startswith("Folder of images: the acquisition process cannot be kept running (exit code -1). ")
     assert "No such file or directory" in text
     python.unlink()
     arrive(incoming / "a.nii", niftiFile(1))
-    handle = logic.start(FolderSettings(incoming, existing="all"))
+    source = logic.start(FolderSettings(incoming, existing="all"))
     until(lambda: logic.statistics()["received"] == 1)
 
 
@@ -70,20 +70,20 @@ def test_theOfferOfAStatusReachesSlicersSide(logic, incoming):
     """What the panel's button uses: the settings of the offer, in place of those that the source was started with."""
     for number in range(3):
         arrive(incoming / f"{number}.nii", niftiFile(number))
-    handle = logic.start(FolderSettings(incoming, existing="ignore"))
-    until(lambda: "3 images were already there" in handle.status)
-    assert handle.remedy.label == "Show newest"
-    settings = replace(handle.chosenSettings, **handle.remedy.settings)
-    logic.stop(handle)
+    source = logic.start(FolderSettings(incoming, existing="ignore"))
+    until(lambda: "3 images were already there" in source.status)
+    assert source.remedy.label == "Show newest"
+    settings = replace(source.chosenSettings, **source.remedy.settings)
+    logic.stop(source)
     until(lambda: not logic.isRunning())
-    handle = logic.start(settings)
+    source = logic.start(settings)
     until(lambda: logic.statistics()["received"] == 1)
-    until(lambda: handle.remedy is None)
+    until(lambda: source.remedy is None)
 
 
 def test_theOfferToPlayAgainIsAStartWithTheSameSettings(logic, incoming):
     arrive(incoming / "a.nii", niftiFile(1))
-    handle = logic.start(ReplaySettings(incoming / "a.nii"))
-    until(lambda: handle.remedy)
-    assert (handle.remedy.label, handle.remedy.settings) == ("Play again", {})
-    assert handle.status == "The replay of a.nii has ended: 1 frame."
+    source = logic.start(ReplaySettings(incoming / "a.nii"))
+    until(lambda: source.remedy)
+    assert (source.remedy.label, source.remedy.settings) == ("Play again", {})
+    assert source.status == "The replay of a.nii has ended: 1 frame."

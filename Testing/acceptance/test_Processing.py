@@ -44,16 +44,16 @@ def replay(logic, tmp_path, count=20, rate=50.0, stream="Live", paused=True):
     """A replay of `count` volumes, which waits to be resumed."""
     path = tmp_path / f"{stream}.nii"
     path.write_bytes(seriesFile(range(count)))
-    handle = logic.start(
+    source = logic.start(
         ReplaySettings(str(path), stream=stream, pace="rate", rate=rate, paused=paused, loop=not paused)
     )
-    until(lambda: handle.state == "running")
-    return handle
+    until(lambda: source.state == "running")
+    return source
 
 
 def connected(*processors):
     """Wait until frames would reach the functions, and these are loaded."""
-    until(lambda: all(one.handle.details.get("connected") and "starting" not in one.status for one in processors))
+    until(lambda: all(one.resultSource.details.get("connected") and "starting" not in one.status for one in processors))
 
 
 def counts(processor):
@@ -301,16 +301,16 @@ def test_theProcessesAreRestartedAndTheCountsStay(logic, tmp_path, noErrors):
     source = replay(logic, tmp_path)
     processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
     connected(processor)
-    for count, victim in enumerate((processor.handle, source, None), 1):
+    for count, victim in enumerate((processor.resultSource, source, None), 1):
         source.send("step", frames=1)
         decided(processor, count)
         if victim:
-            pid, port = victim.pid, processor.handle.details["connected"]
-            processor.handle.details = {}
+            pid, port = victim.pid, processor.resultSource.details["connected"]
+            processor.resultSource.details = {}
             os.kill(pid, signal.SIGKILL)
             until(lambda pid=pid, victim=victim: victim.pid not in (0, pid) and victim.state == "running")
             connected(processor)
-            assert (processor.handle.details["connected"] == port) == (victim is processor.handle)
+            assert (processor.resultSource.details["connected"] == port) == (victim is processor.resultSource)
     assert counts(processor) == (3, 3, 0, 0, 0)
     until(lambda: logic.statistics()["streams"]["Live half"]["received"] == 3)
     untilStopped(logic)
@@ -327,9 +327,9 @@ def test_pushedImagesAreProcessedWhileARecordingRuns(logic, tmp_path, noErrors):
     logic.startRecording(str(tmp_path / "recordings"), name="Run")
     logic.push(image)
     decided(processor, 1)
-    pid, processor.handle.details = processor.handle.pid, {}
+    pid, processor.resultSource.details = processor.resultSource.pid, {}
     os.kill(pid, signal.SIGKILL)
-    until(lambda: processor.handle.pid not in (0, pid))
+    until(lambda: processor.resultSource.pid not in (0, pid))
     connected(processor)
     for count in range(2, 12):
         logic.push(image)
@@ -425,7 +425,7 @@ def test_aClosedSceneEndsEverything(logic, tmp_path, noErrors):
     replay(logic, tmp_path, paused=False)
     processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
     until(lambda: processor.statistics().get("processed", 0) > 0)
-    pid = processor.handle.pid
+    pid = processor.resultSource.pid
     slicerhost.closeScene()
     until(lambda: not logic.isRunning())
     assert not alive(pid)
@@ -467,17 +467,17 @@ def test_aRemedyStartsAFunctionAgainWithOtherSettings(logic, tmp_path, noErrors)
     source.send("step", frames=1)
     decided(slow, 1)
     assert counts(slow) == (1, 0, 0, 1, 0)
-    offer = slow.handle.offer
+    offer = slow.resultSource.offer
     assert (offer.code, str(offer.remedy.label)) == ("processing-failed", "Allow 1.2 s")
-    handle = logic.restart(slow.handle, **offer.remedy.settings)
-    again = next(one for one in logic.processing.list() if one.handle is handle)
-    assert (again.settings.limit, again.stream, after.source) == (1.2, "Live slow", handle)
-    after.handle.details = {}
+    restarted = logic.restart(slow.resultSource, **offer.remedy.settings)
+    again = next(one for one in logic.processing.list() if one.resultSource is restarted)
+    assert (again.settings.limit, again.stream, after.source) == (1.2, "Live slow", restarted)
+    after.resultSource.details = {}
     connected(again, after)
     source.send("step", frames=1)
     decided(again, 1)
     until(lambda: after.statistics()["processed"] == 1)
     assert counts(again) == (1, 1, 0, 0, 0)
-    assert logic.restart(handle) is handle
+    assert logic.restart(restarted) is restarted
     untilStopped(logic)
     assert logic.processing.list() == []

@@ -268,10 +268,10 @@ def test_aFunctionThatHangsIsOfferedMoreTime(slicer, module, logic, tmp_path):
 def test_onlyStreamsWithImagesAreOffered(module, logic, noErrors):
     """A device names its stream: the name in the settings is offered until its first image only."""
     ui, panel = opened(module)
-    handle = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
+    source = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
     offered = lambda: [ui.processingStreamComboBox.itemText(n) for n in range(ui.processingStreamComboBox.count)]  # noqa: E731
-    until(lambda: offered() == ["OpenIGTLink"] and "Waiting for" in handle.status)
-    with closing(socket.create_connection(("127.0.0.1", handle.settings.port))) as device:
+    until(lambda: offered() == ["OpenIGTLink"] and "Waiting for" in source.status)
+    with closing(socket.create_connection(("127.0.0.1", source.settings.port))) as device:
         sendAll(device, image(1, device="Probe"))
         until(lambda: offered() == ["Probe"])
         chooseBuiltIn(ui, "Averaging")

@@ -240,11 +240,11 @@ def test_aKilledProcessLosesNoImage(logic, tmp_path, goals):
         logic.push(array, wait=20) if number % 3 else pushWhenThereIsRoom(logic, array)
         if left and number == left[0]:
             del left[0]
-            handle = logic.sources()[0]
+            source = logic.sources()[0]
             # The number of a process that was killed may be gone before the event loop tells of its end.
-            until(lambda handle=handle: handle.pid not in killed)
-            killed.add(handle.pid)
-            os.kill(handle.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+            until(lambda source=source: source.pid not in killed)
+            killed.add(source.pid)
+            os.kill(source.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     until(lambda: logic.statistics()["received"] == 150, 30)
     logic.stopRecording()
     built(logic)
@@ -310,15 +310,15 @@ def test_aProcessThatTakesNothingIsStoppedAndTheLossIsReported(logic):
         pytest.skip("needs SIGSTOP")
     logic.push(np.zeros((4, 4)))
     received(logic, 1)
-    handle = logic.sources()[0]
-    os.kill(handle.pid, signal.SIGSTOP)
+    source = logic.sources()[0]
+    os.kill(source.pid, signal.SIGSTOP)
     for _ in range(16):
         logic.push(np.zeros((4, 4)))
     untilStopped(logic)
     assert [event.text for event in logic.events() if event.code == "push-lost"] == [
         "16 of 17 images from Python did not reach the acquisition process."
     ]
-    assert handle.state == "stopped"
+    assert source.state == "stopped"
 
 
 def test_streamsHaveNames(slicer, logic, incoming, noErrors):
@@ -345,12 +345,12 @@ def test_streamsHaveNames(slicer, logic, incoming, noErrors):
 
 def test_theSourceMayBeStartedFirst(logic, noErrors):
     """start() starts it like any other source, before the first push."""
-    handle = running(logic, logic.start(PushSettings("Camera")))
+    source = running(logic, logic.start(PushSettings("Camera")))
     logic.push(np.zeros((4, 4)), name="Camera")
     received(logic, 1, "Camera")
-    assert logic.sources() == [handle]
-    logic.stop(handle)
-    until(lambda: handle.ended)
+    assert logic.sources() == [source]
+    logic.stop(source)
+    until(lambda: source.ended)
 
 
 # ---- callbacks that return an array

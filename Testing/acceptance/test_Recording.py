@@ -47,9 +47,9 @@ def sumsOf(folder):
     return [checksum(part.pixels(index)) for part in parts(folder) for index in range(part.count)]
 
 
-def running(logic, handle):
-    until(lambda: handle.state == "running")
-    return handle
+def running(logic, source):
+    until(lambda: source.state == "running")
+    return source
 
 
 def recording(logic, folder, **values):
@@ -72,7 +72,7 @@ def sequenceOf(browser):
 
 def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path, noErrors):
     """Counts, files, the sequence in the scene and its metadata are right; the live node stays."""
-    handle = running(logic, logic.start(FolderSettings(incoming)))
+    source = running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings", attributes=DETAILS, name="Beating")
     process, log = scanner("--frames", "30", "--fps", "60")
     until(lambda: logic.statistics()["received"] == 30)
@@ -108,7 +108,7 @@ def test_everyFrameIsStoredAndScrubs(slicer, logic, scanner, incoming, tmp_path,
         assert checksum(slicer.util.arrayFromVolume(proxy)) == sent[index]
     assert live.GetImageData() is image
     assert not sequence.GetModifiedSinceRead()
-    assert process.poll() is None or handle.state == "running"
+    assert process.poll() is None or source.state == "running"
 
 
 def test_scrubbedFramesAreSafe(slicer, logic, scanner, incoming, tmp_path, noErrors):
@@ -142,7 +142,7 @@ def test_scrubbedFramesAreSafe(slicer, logic, scanner, incoming, tmp_path, noErr
 def test_fromTheFirstFrame(logic, incoming, tmp_path, noErrors):
     """A recording that begins before the source misses no image, in two streams, under one name."""
     logic.startRecording(tmp_path / "recordings", name="Both")
-    handle = logic.start(FolderSettings(incoming, seriesPattern="{series}_*", existing="all"))
+    source = logic.start(FolderSettings(incoming, seriesPattern="{series}_*", existing="all"))
     for number in range(6):
         save(incoming / f"{'AB'[number % 2]}_{number}.nii", number)
     until(lambda: logic.statistics()["received"] == 6)
@@ -152,16 +152,16 @@ def test_fromTheFirstFrame(logic, incoming, tmp_path, noErrors):
     assert {part.stream: part.count for part in parts(tmp_path / "recordings")} == {"A": 3, "B": 3}
     assert browser.GetNumberOfSynchronizedSequenceNodes(True) == 2
     assert sorted(logic.recording.inScene()) == ["Both-A", "Both-B"]
-    assert handle.state == "running"
+    assert source.state == "running"
 
 
 def test_stopOfTheSourceEndsTheRecording(logic, incoming, tmp_path, noErrors):
-    handle = running(logic, logic.start(FolderSettings(incoming)))
+    source = running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings")
     save(incoming / "a.nii", 1)
     until(lambda: logic.statistics()["received"] == 1)
-    logic.stop(handle)
-    until(lambda: handle.ended and not logic.recording.active)
+    logic.stop(source)
+    until(lambda: source.ended and not logic.recording.active)
     built(logic)
     assert [part.count for part in parts(tmp_path / "recordings")] == [1]
     assert len(logic.recording.inScene()) == 1
@@ -181,11 +181,11 @@ def test_nothingRecordedLeavesNothing(slicer, logic, incoming, tmp_path, noError
 
 def test_killInMidRecording(logic, scanner, incoming, tmp_path):
     """The process is killed: a new one continues, the stored part is repaired, and the scene has both."""
-    handle = running(logic, logic.start(FolderSettings(incoming)))
+    source = running(logic, logic.start(FolderSettings(incoming)))
     recording(logic, tmp_path / "recordings", name="Cut")
     _process, log = scanner("--frames", "60", "--fps", "30")
     until(lambda: logic.statistics()["received"] >= 20)
-    os.kill(handle.pid, signal.SIGKILL)
+    os.kill(source.pid, signal.SIGKILL)
     until(lambda: logic.statistics()["received"] == 60)
     logic.stopRecording()
     built(logic)
@@ -269,12 +269,12 @@ def lastWords(logic):
 
 
 def test_countsBelongToThisRecording(logic, incoming, tmp_path, noErrors):
-    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    source, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     for name, numbers in (("A", range(3)), ("B", range(3, 5))):
         recording(logic, folder, name=name)
         for number in numbers:
             save(incoming / f"{number}.nii", number)
-        until(lambda last=numbers[-1]: handle.recorded == last + 1)
+        until(lambda last=numbers[-1]: source.recorded == last + 1)
         until(lambda numbers=numbers: logic.recording.status()["recorded"] == len(numbers))
         logic.stopRecording()
         built(logic)
@@ -299,21 +299,21 @@ def test_countsBelongToThisRecording(logic, incoming, tmp_path, noErrors):
 
 def test_lossesAreInTheLastEvent(logic, incoming, tmp_path):
     """The folder of the recording disappears, like an unplugged drive."""
-    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    source, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     recording(logic, folder, name="Lost")
     shutil.rmtree(folder)
     for number in range(3):
         save(incoming / f"{number}.nii", number)
-    until(lambda: handle.failed == 3)
+    until(lambda: source.failed == 3)
     logic.stopRecording()
     built(logic)
     folder.mkdir()
     recording(logic, folder, name="Half")
     save(incoming / "3.nii", 3)
-    until(lambda: handle.recorded == 1)
+    until(lambda: source.recorded == 1)
     folder.rename(tmp_path / "away")
     sent = 4
-    while handle.failed == 3:  # a folder that is gone is noticed a tenth of a second later
+    while source.failed == 3:  # a folder that is gone is noticed a tenth of a second later
         save(incoming / f"{sent}.nii", sent)
         sent += 1
         until(lambda: logic.statistics()["received"] == sent)  # noqa: B023
@@ -331,16 +331,16 @@ def test_lossesAreInTheLastEvent(logic, incoming, tmp_path):
 def test_theFilesOfAHangingProcessAreFinished(slicer, logic, incoming, tmp_path, monkeypatch):
     """A process without progress is killed after a time; another process finishes the files."""
     monkeypatch.setattr(importlib.import_module("RealTimeImagingLib.Host.AcquisitionProcess"), "WRITE_TIME", 2500)
-    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    source, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     recording(logic, folder, name="Hung")
     for number in range(2):
         save(incoming / f"{number}.nii", number)
-    until(lambda: handle.recorded == 2)
-    os.kill(handle.pid, signal.SIGSTOP)
+    until(lambda: source.recorded == 2)
+    os.kill(source.pid, signal.SIGSTOP)
     logic.stop()
-    assert not handle.ended
+    assert not source.ended
     until(lambda: logic.recording.status()["writing"] is not None)
-    until(lambda: handle.ended and not logic.recording.building)
+    until(lambda: source.ended and not logic.recording.building)
     assert [part.count for part in parts(folder)] == [2]
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 1
     codes = [event.code for event in logic.events()]
@@ -357,14 +357,14 @@ def recordedCodes(folder):
 
 def test_theManifestSaysThatTheProcessWasRestarted(slicer, logic, incoming, tmp_path):
     """The replacement records it: its predecessor is dead."""
-    handle, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    source, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
     recording(logic, folder, name="Restarted")
     save(incoming / "0.nii", 0)
-    until(lambda: handle.recorded == 1)
-    os.kill(handle.pid, signal.SIGKILL)
-    until(lambda: handle.state == "running" and any(event.code == "restarted" for event in logic.events()))
+    until(lambda: source.recorded == 1)
+    os.kill(source.pid, signal.SIGKILL)
+    until(lambda: source.state == "running" and any(event.code == "restarted" for event in logic.events()))
     save(incoming / "1.nii", 1)
-    until(lambda: handle.recorded == 2)
+    until(lambda: source.recorded == 2)
     logic.stopRecording()
     built(logic)
     assert recordedCodes(folder).count("restarted") == 1

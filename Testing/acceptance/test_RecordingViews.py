@@ -129,8 +129,8 @@ def test_liveStreamsAreNotReplaced(slicer, logic, look, incoming, tmp_path, noEr
     """A view with another live stream does not change."""
     from RealTimeImagingLib import FolderSettings
 
-    handle = logic.start(FolderSettings(incoming, stream="Folder"))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming, stream="Folder"))
+    until(lambda: source.state == "running")
     record(logic, tmp_path / "out", {"Live": images(2)})
     finished(logic)
     hidden = incoming / ".a.nii"
@@ -138,7 +138,7 @@ def test_liveStreamsAreNotReplaced(slicer, logic, look, incoming, tmp_path, noEr
     hidden.rename(incoming / "a.nii")
     until(lambda: logic.liveVolumeNode("Folder"))
     look.composite("Red").SetForegroundVolumeID(logic.liveVolumeNode("Folder").GetID())
-    (pushing,) = [one for one in logic.sources() if one is not handle]
+    (pushing,) = [one for one in logic.sources() if one is not source]
     logic.stop(pushing)
     until(lambda: pushing.ended)
     until(lambda: look.layers()[1:] == ["Take-Live"] * 2)

@@ -305,14 +305,14 @@ def test_namesFromTheMetadata(module, logic, incoming, tmp_path, noErrors):
     logic.metadata.set({"Participant": "01", "Session": "a/b"})
     panelOf(module).refresh()
     assert ui.recordingNameLabel.text == ""
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     for number in range(2):
         ui.recordButton.click()
         assert not ui.recordComplaintLabel.text
         untilRecording(logic)
         save(incoming / f"{number}.nii", number + 1)
-        until(lambda number=number: logic.recording.status()["recorded"] == 1 and handle.recorded == number + 1)
+        until(lambda number=number: logic.recording.status()["recorded"] == 1 and source.recorded == number + 1)
         ui.recordButton.click()
         until(lambda: not logic.recording.building)
     folder = out / "sub-01" / "ses-a_b"
@@ -334,8 +334,8 @@ def test_namesFromTheMetadata(module, logic, incoming, tmp_path, noErrors):
 def test_aBelowAWatchedFolderIsRefused(module, logic, tmp_path, noErrors):
     """Also when only the pattern of the name leads there."""
     (tmp_path / "sub-01").mkdir()
-    handle = logic.start(FolderSettings(tmp_path / "sub-01"))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(tmp_path / "sub-01"))
+    until(lambda: source.state == "running")
     ui = panelOf(module).ui
     ui.recordingFolderPathLineEdit.currentPath = str(tmp_path)
     ui.recordingNameComboBox.setEditText("sub-01/x/{date}")
@@ -353,8 +353,8 @@ def test_wordsOfARecording(module, logic, incoming, tmp_path, noErrors):
     ui.recordingNameComboBox.setEditText("Words{run}")
     ui.recordButton.click()
     until(lambda: ui.recordingLabel.text == "Waiting for the first image to store.")
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     assert ui.recordingLabel.text == "Waiting for the first image to store."
     save(incoming / "a.nii", 1)
     until(lambda: "1 image stored, 1.4 kB" in ui.recordingLabel.text)
@@ -373,8 +373,8 @@ def test_wordsOfARecording(module, logic, incoming, tmp_path, noErrors):
 def test_theSceneIsClosedInMidRecording(module, logic, incoming, tmp_path, noErrors):
     """The panel announces the finished recording."""
     ui = panelOf(module).ui
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     logic.startRecording(tmp_path / "out", name="Closed")
     untilRecording(logic)
     save(incoming / "a.nii", 1)
@@ -393,8 +393,8 @@ def test_aDiskThatIsNearlyFull(module, logic, incoming, tmp_path):
         pytest.skip("mounting is not allowed here")
     try:
         ui = panelOf(module).ui
-        handle = logic.start(FolderSettings(incoming))
-        until(lambda: handle.state == "running")
+        source = logic.start(FolderSettings(incoming))
+        until(lambda: source.state == "running")
         logic.startRecording(out, name="Full")
         untilRecording(logic)
         sent = 0
@@ -405,20 +405,20 @@ def test_aDiskThatIsNearlyFull(module, logic, incoming, tmp_path):
             assert sent < 500
         assert "color" in ui.recordingLabel.styleSheet
         (out / "ballast").write_bytes(bytes(shutil.disk_usage(out).free - 1000))
-        before = handle.recorded
-        while handle.failed < 5:
+        before = source.recorded
+        while source.failed < 5:
             save(incoming / f"{sent}.nii", sent + 1)
             sent += 1
-            until(lambda: handle.recorded + handle.failed == sent)  # noqa: B023
+            until(lambda: source.recorded + source.failed == sent)  # noqa: B023
         until(lambda: "NOT stored" in ui.recordingLabel.text)
         (out / "ballast").unlink()
         logic.stopRecording()
         until(lambda: not logic.recording.building)
         text = logic.recording.status()["result"].text
-        assert f"Recording Full finished: {handle.failed} of {sent} images lost: disk full." in text
-        assert handle.recorded >= before
+        assert f"Recording Full finished: {source.failed} of {sent} images lost: disk full." in text
+        assert source.recorded >= before
         manifest = json.loads((out / "Full-Live.json").read_text())
-        assert manifest["failed"] == handle.failed
+        assert manifest["failed"] == source.failed
         assert {"recording-failed"} <= {one["code"] for one in manifest["events"]}
         untilStopped(logic)
         slicerhost.closeScene()
@@ -428,8 +428,8 @@ def test_aDiskThatIsNearlyFull(module, logic, incoming, tmp_path):
 
 def test_eventsOfTheRunAreInTheManifest(logic, incoming, tmp_path):
     """Also of a process that is killed in the middle."""
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     logic.startRecording(tmp_path / "out", name="Run")
     untilRecording(logic)
     save(incoming / "a.nii", 1)
@@ -437,7 +437,7 @@ def test_eventsOfTheRunAreInTheManifest(logic, incoming, tmp_path):
     (incoming / "broken.nii").write_bytes(b"no image at all" * 99)
     until(lambda: logic.statistics()["rejected"] == 1)
     until(lambda: "broken.nii" in (tmp_path / "out" / "Run-Live.events").read_text())
-    os.kill(handle.pid, signal.SIGKILL)
+    os.kill(source.pid, signal.SIGKILL)
     until(lambda: any(event.code == "recording-repaired" for event in logic.events()))
     logic.stopRecording()
     until(lambda: not logic.recording.building)
@@ -457,8 +457,8 @@ def test_eventsOfSlicersSideAreInTheManifest(logic, incoming, tmp_path):
     def fails(frame):
         raise ValueError("no signal")
 
-    handle = logic.start(FolderSettings(incoming))
-    until(lambda: handle.state == "running")
+    source = logic.start(FolderSettings(incoming))
+    until(lambda: source.state == "running")
     logic.startRecording(tmp_path / "out", name="Run")
     untilRecording(logic)
     logic.addFrameCallback(fails)

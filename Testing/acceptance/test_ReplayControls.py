@@ -156,10 +156,10 @@ def test_keysAndADragMoveAFastReplay(slicer, module, logic, recorded, noErrors):
         ui.replaySlider.sliderPosition = place
         panelOf(module).refresh()
         assert ui.replaySlider.value == place
-    handle = logic.sources()[0]
+    source = logic.sources()[0]
     for _look in range(5):
-        known = handle.details
-        until(lambda known=known: handle.details["frame"] not in (known["frame"], 30))
+        known = source.details
+        until(lambda known=known: source.details["frame"] not in (known["frame"], 30))
         panelOf(module).refresh()
         assert ui.replaySlider.value == 30
     ui.replaySlider.sliderDown = False
@@ -179,13 +179,13 @@ def test_aPositionFromBeforeTheCommandIsNotShown(module, logic, recorded, noErro
     module.widgetRepresentation().show()
     ui = replay(module, recorded(0.1))
     until(lambda: ui.replaySlider.visible and ui.replaySlider.maximum == 39)
-    handle = logic.sources()[0]
-    before = DetailsReport({**handle.details, "frame": 2})
+    source = logic.sources()[0]
+    before = DetailsReport({**source.details, "frame": 2})
     ui.replaySlider.value = 25
-    logic._session.reports.deliver(before, handle)
+    logic._session.reports.deliver(before, source)
     panelOf(module).refresh()
     assert ui.replaySlider.value == 25
-    until(lambda: handle.details["frame"] == 25 and ui.replayPositionLabel.text.startswith("Image 26"))
+    until(lambda: source.details["frame"] == 25 and ui.replayPositionLabel.text.startswith("Image 26"))
     untilStopped(logic)
 
 

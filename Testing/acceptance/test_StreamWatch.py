@@ -129,8 +129,8 @@ def test_theExpectedImagesEndTheRun(watched):
 
 
 def test_anIncompleteRunIsTold(logic, incoming, noErrors):
-    handle = logic.start(FolderSettings(incoming, expectedImages=5))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming, expectedImages=5))
+    untilRunning(source)
     for number in range(3):
         save(incoming / f"{number}.nii", landmarks(), AFFINES["oblique"])
     until(lambda: logic.statistics()["received"] == 3)
@@ -141,8 +141,8 @@ def test_anIncompleteRunIsTold(logic, incoming, noErrors):
 
 def test_aScannerThatStopsIsTold(logic, incoming, scanner, noErrors):
     """With a real scanner, process and timer."""
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     process, _log = scanner("--frames", "1000", "--fps", "10")
     # On a busy computer, the first images may come irregularly.
     until(lambda: any(rhythm.period for rhythm in logic._session.watch._rhythms.values()))
@@ -160,8 +160,8 @@ def test_aStallIsInTheViewsThePanelAndHeard(slicer, module, logic, views, incomi
     beeps, panel = [], panelOf(module)
     panel._status._alarm._beep = lambda: beeps.append(1)
     panel.ui.stallSoundCheckBox.checked = True
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     scanner("--frames", "25", "--fps", "10")
     until(lambda: panel.ui.statusLabel.text.startswith("The next image is late. Waiting for the next image in "))
     texts = logic.volumes.texts

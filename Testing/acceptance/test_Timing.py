@@ -18,8 +18,8 @@ def test_aFrameCarriesTheTimesOfItsStages(slicer, logic, incoming, tmp_path, noE
     """In order, in seconds since the epoch; "stored" only while recording."""
     seen = []
     logic.addFrameCallback(lambda frame: seen.append(dict(frame.stages)))
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     save(incoming / "a.nii", landmarks(), AFFINES["oblique"])
     until(lambda: logic.statistics()["shown"] == 1)
     logic.startRecording(tmp_path / "recordings")
@@ -58,8 +58,8 @@ def test_aFrameCarriesTheTimesOfItsStages(slicer, logic, incoming, tmp_path, noE
 
 
 def test_theTableIsFilledAgain(slicer, logic, incoming, noErrors):
-    handle = logic.start(FolderSettings(incoming))
-    untilRunning(handle)
+    source = logic.start(FolderSettings(incoming))
+    untilRunning(source)
     for count in (1, 2):
         save(incoming / f"{count}.nii", landmarks(), AFFINES["oblique"])
         until(lambda: logic.statistics()["shown"] == count)  # noqa: B023 - it is awaited here

@@ -27,12 +27,12 @@ def port():
 @pytest.fixture
 def linked(logic, port):
     """A running server and a device that is connected to it."""
-    handle = logic.start(OpenIGTLinkSettings(role="server", port=port))
-    untilRunning(handle)
-    until(lambda: "Waiting for" in handle.status)
+    source = logic.start(OpenIGTLinkSettings(role="server", port=port))
+    untilRunning(source)
+    until(lambda: "Waiting for" in source.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as device:
-        until(lambda: "Connected to" in handle.status)
-        yield handle, device
+        until(lambda: "Connected to" in source.status)
+        yield source, device
         untilStopped(logic)
 
 
@@ -137,16 +137,16 @@ def test_wordsOnly(slicer, logic, linked, tmp_path, noErrors):
 
 def test_killInMidRecording(logic, linked, port, tmp_path):
     """The process dies: its recording is repaired, a new process continues, and the scene has the poses of both."""
-    handle, device = linked
+    source, device = linked
     recording(logic, tmp_path / "out", name="Cut")
     for number in range(10):
         sendAll(device, pose(2 * number, number / 25), image(number, number / 25))
     recorded(logic, 10)
     until(lambda: logic.statistics()["recorded"] == 10)
-    os.kill(handle.pid, signal.SIGKILL)
+    os.kill(source.pid, signal.SIGKILL)
     until(lambda: any(event.code == "restarted" for event in logic.events()))
-    untilRunning(handle)
-    until(lambda: "Waiting for" in handle.status)
+    untilRunning(source)
+    until(lambda: "Waiting for" in source.status)
     with closing(socket.create_connection(("127.0.0.1", port))) as again:
         for number in range(10, 20):
             sendAll(again, pose(2 * number, number / 25), image(number, number / 25))

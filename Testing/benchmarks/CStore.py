@@ -78,9 +78,9 @@ def _samples(logic: object, folder: str, dcmtk: bool) -> tuple[dict[str, list[fl
         floor = scanner(FLOOR, folders["floor"])
         stack.callback(end, floor)
         floorPort = int(floor.stdout.readline())
-        handle = logic.start(DICOMSettings(port=freePort(), folder=folders["ours"]))
-        slicerhost.runUntil(lambda: handle.state == "running", 30)
-        ports = {"plain socket, fsync": floorPort, OURS: handle.settings.port}
+        source = logic.start(DICOMSettings(port=freePort(), folder=folders["ours"]))
+        slicerhost.runUntil(lambda: source.state == "running", 30)
+        ports = {"plain socket, fsync": floorPort, OURS: source.settings.port}
         if dcmtk:
             program = [shutil.which("storescp"), "-od", folders["dcmtk"]]
             ports["DCMTK storescp"] = stack.enter_context(_server(program))

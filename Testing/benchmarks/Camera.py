@@ -96,9 +96,9 @@ class _Video:
                 self._first[frame.number] = checksum(frame.pixels)
 
         logic.addFrameCallback(note, every=True)
-        handle = logic.start(CameraSettings(device=self.path, realTime=False))
-        slicerhost.runUntil(lambda: sum(handle.received.values()) >= PICTURES, 60, everyMs=20)
-        self._received.append(sum(handle.received.values()))
+        source = logic.start(CameraSettings(device=self.path, realTime=False))
+        slicerhost.runUntil(lambda: sum(source.received.values()) >= PICTURES, 60, everyMs=20)
+        self._received.append(sum(source.received.values()))
         stop(logic)
         logic.removeFrameCallback(note)
         # Some pictures may be skipped on the way to Slicer's window; they are numbered, too.

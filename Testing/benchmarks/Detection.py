@@ -105,8 +105,8 @@ def _detect(logic: Any, parent: str, folder: str, peers: dict[str, str]) -> dict
     logic.addFrameCallback(
         lambda frame: decoded.setdefault(frame.attributes["SourceFile"], frame.stages["decoded"]), every=True
     )
-    handle = logic.start(FolderSettings(folder, existing="ignore"))
-    slicerhost.runUntil(lambda: handle.state == "running" and bool(handle.status), 60)
+    source = logic.start(FolderSettings(folder, existing="ignore"))
+    slicerhost.runUntil(lambda: source.state == "running" and bool(source.status), 60)
     numbers = iter(range(1000))
     others: dict[str, list[float]] = {name: [] for name in peers}
     with ExitStack() as stack:
@@ -142,8 +142,8 @@ def _noticing(code: str, folder: str) -> Iterator[Any]:
 
 
 def _watch(logic: Any, folder: str) -> list[float]:
-    handle = logic.start(FolderSettings(folder, existing="ignore"))
-    slicerhost.runUntil(lambda: handle.state == "running" and bool(handle.status), 60)
+    source = logic.start(FolderSettings(folder, existing="ignore"))
+    slicerhost.runUntil(lambda: source.state == "running" and bool(source.status), 60)
     taken = []
     for _ in range(3):
         started = time.thread_time()

@@ -59,8 +59,8 @@ def _stream(logic: Any, layout: Any, fps: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         incoming = os.path.join(folder, "incoming")
         os.mkdir(incoming)
-        handle = logic.start(FolderSettings(incoming))
-        slicerhost.runUntil(lambda: handle.state == "running", 10)
+        source = logic.start(FolderSettings(incoming))
+        slicerhost.runUntil(lambda: source.state == "running", 10)
         command = [sys.executable, SIMULATOR, "--fps", str(fps), "--frames", str(10**6), "--keep", "20"]
         process = subprocess.Popen([*command, incoming])
         try:

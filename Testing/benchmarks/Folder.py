@@ -63,8 +63,8 @@ def _format(logic: Any, folder: str, ending: str) -> dict[str, list[float]]:
     shown: dict[str, float] = {}
     logic.setShowIn("none")
     logic.addFrameCallback(lambda frame: shown.setdefault(frame.attributes["SourceFile"], time.perf_counter()))
-    handle = logic.start(FolderSettings(incoming, existing="ignore"))
-    slicerhost.runUntil(lambda: handle.state == "running" and bool(handle.status), 20)
+    source = logic.start(FolderSettings(incoming, existing="ignore"))
+    slicerhost.runUntil(lambda: source.state == "running" and bool(source.status), 20)
     numbers = iter(range(1000))
 
     def ours() -> float:

@@ -118,9 +118,9 @@ def measure() -> Found:
     plainPort, libraryPort = int(plain.stdout.readline()), int(library.stdout.readline())
     with startedModule() as logic:
         logic.setShowIn("none")
-        handle = logic.start(HTTPSettings(port=0, token=TOKEN))
-        slicerhost.runUntil(lambda: bool(handle.details), 30)
-        port = int(handle.details["url"].split(":")[-1].split("/")[0])
+        source = logic.start(HTTPSettings(port=0, token=TOKEN))
+        slicerhost.runUntil(lambda: bool(source.details), 30)
+        port = int(source.details["url"].split(":")[-1].split("/")[0])
         for name, (shape, count) in SIZES.items():
             nbytes = int(np.prod(shape))
 

@@ -110,8 +110,8 @@ def measure() -> Found:
     ways: dict[str, Callable[[], float]] = {}
     with startedModule() as logic:
         port = freePort()
-        handle = logic.start(MRDSettings(port=port))
-        slicerhost.runUntil(lambda: handle.state == "running", 30)
+        source = logic.start(MRDSettings(port=port))
+        slicerhost.runUntil(lambda: source.state == "running", 30)
 
         def ours() -> float:
             before = logic.statistics()["received"]

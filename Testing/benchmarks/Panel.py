@@ -59,16 +59,16 @@ def measure() -> Found:
         panel = widget.self().panel
         panel.ui.statusSection.collapsed = False
         with _scanner() as port:
-            handle = logic.start(OpenIGTLinkSettings(port=port))
+            source = logic.start(OpenIGTLinkSettings(port=port))
             slicerhost.runUntil(lambda: logic.statistics()["shown"] > IMAGES, 20)
             restore = _timed(panel, logic, spent, refreshes)
             logging.disable(logging.WARNING)  # the console costs more than the panel
-            began, before = time.perf_counter(), sum(handle.received.values())
+            began, before = time.perf_counter(), sum(source.received.values())
             with _events(logic, began) as sent, lateness() as late:
                 slicerhost.runUntil(lambda: False, SECONDS, everyMs=500)
             seconds = time.perf_counter() - began
             logging.disable(logging.NOTSET)
-            received = sum(handle.received.values()) - before
+            received = sum(source.received.values()) - before
             copyMs = logic.statistics()["mainThreadMs"]["median"]
             restore()
             stop(logic)

@@ -107,25 +107,25 @@ def _measure(logic: Any, folder: str, name: str, shape: tuple[int, ...], dtype: 
             results[int(frame.attributes["SourceFrame"])] = frame.stages["handedOver"]
 
     logic.push(array, name=name, wait=20)
-    handle = logic.sources()[0]
-    slicerhost.runUntil(lambda: bool(handle.received), 60)
+    source = logic.sources()[0]
+    slicerhost.runUntil(lambda: bool(source.received), 60)
     logic.addFrameCallback(note, every=True)
-    alone = _push(logic, handle, array, name, fps)
+    alone = _push(logic, source, array, name, fps)
     processor = _start(logic, folder, NOTHING, name)
-    nothing = _push(logic, handle, array, name, fps)
+    nothing = _push(logic, source, array, name, fps)
     logic.processing.stop(processor)
-    slicerhost.runUntil(lambda: processor.handle.ended, 20)
+    slicerhost.runUntil(lambda: processor.resultSource.ended, 20)
     images.clear()
     processor = _start(logic, folder, IDENTITY, name)
-    before = sum(handle.received.values())
-    identity = _push(logic, handle, array, name, fps)
-    total = sum(handle.received.values()) - before
+    before = sum(source.received.values())
+    identity = _push(logic, source, array, name, fps)
+    total = sum(source.received.values()) - before
     slicerhost.runUntil(lambda: processor.statistics()["received"] == total, 20)
     slicerhost.runUntil(lambda: not processor.statistics()["waiting"], 20)
     figures = processor.statistics()
     logic.processing.stop(processor)
-    slicerhost.runUntil(lambda: processor.handle.ended, 20)
-    again = _push(logic, handle, array, name, fps)
+    slicerhost.runUntil(lambda: processor.resultSource.ended, 20)
+    again = _push(logic, source, array, name, fps)
     copies.append(_copiesMs(array, fps))
     logic.removeFrameCallback(note)
     stop(logic)
@@ -152,22 +152,22 @@ def _sleep(logic: Any, folder: str, code: str) -> dict[str, float]:
         latencies.append(1000 * (time.time() - frame.receiveTime))
 
     logic.push(array, name="sleep", wait=20)
-    handle = logic.sources()[0]
-    slicerhost.runUntil(lambda: bool(handle.received), 60)
+    source = logic.sources()[0]
+    slicerhost.runUntil(lambda: bool(source.received), 60)
     if code:
         _start(logic, folder, code, "sleep")
     logic.startRecording(os.path.join(folder, "recording"))
-    _push(logic, handle, array, "sleep", SLEEP_FPS, PUSH_SLOTS + WARM)
+    _push(logic, source, array, "sleep", SLEEP_FPS, PUSH_SLOTS + WARM)
     logic.addFrameCallback(note, stream="sleep")
-    shown = handle.counts["sleep"].shown
-    _push(logic, handle, array, "sleep", SLEEP_FPS, SLEEP_COUNT)
-    shown = handle.counts["sleep"].shown - shown
+    shown = source.counts["sleep"].shown
+    _push(logic, source, array, "sleep", SLEEP_FPS, SLEEP_COUNT)
+    shown = source.counts["sleep"].shown - shown
     logic.removeFrameCallback(note)
     logic.stopRecording()
     figures = {
-        "received": sum(handle.received.values()),
-        "recorded": handle.recorded,
-        "failed": handle.failed,
+        "received": sum(source.received.values()),
+        "recorded": source.recorded,
+        "failed": source.failed,
         "skipped": SLEEP_COUNT - shown,
         "latencyMs": round(statistics.median(latencies), 3),
     }
@@ -180,20 +180,22 @@ def _start(logic: Any, folder: str, code: str, stream: str) -> Any:
     with open(path, "w", encoding="utf-8") as file:
         file.write(code)
     processor = logic.processing.start(path, stream=stream)
-    slicerhost.runUntil(lambda: processor.handle.details.get("connected") and "starting" not in processor.status, 60)
+    slicerhost.runUntil(
+        lambda: processor.resultSource.details.get("connected") and "starting" not in processor.status, 60
+    )
     return processor
 
 
-def _push(logic: Any, handle: Any, array: np.ndarray, name: str, fps: int, count: int = COUNT) -> Costs:
+def _push(logic: Any, source: Any, array: np.ndarray, name: str, fps: int, count: int = COUNT) -> Costs:
     """Push the images at their pace; return what each costs."""
-    target = sum(handle.received.values()) + count
-    started, used, main = time.perf_counter(), processorSeconds(handle.pid), time.thread_time()
+    target = sum(source.received.values()) + count
+    started, used, main = time.perf_counter(), processorSeconds(source.pid), time.thread_time()
     for number in range(count):
         slicerhost.runUntil(lambda due=started + number / fps: time.perf_counter() >= due, 10, everyMs=LOOK)
         logic.push(array, name=name, wait=10)
-    slicerhost.runUntil(lambda: sum(handle.received.values()) >= target, 20)
-    slicerhost.runUntil(lambda: handle.counts[name].shown + handle.counts[name].skipped >= target, 2)
-    worker = None if used is None else 1000 * (processorSeconds(handle.pid) - used) / count
+    slicerhost.runUntil(lambda: sum(source.received.values()) >= target, 20)
+    slicerhost.runUntil(lambda: source.counts[name].shown + source.counts[name].skipped >= target, 2)
+    worker = None if used is None else 1000 * (processorSeconds(source.pid) - used) / count
     return Costs(worker, 1000 * (time.thread_time() - main) / count)
 
 

@@ -192,7 +192,7 @@ def _process(logic: Any, options: argparse.Namespace, feed: Any) -> Any:
     processor = logic.processing.start(options.process, stream=feed.stream, every=options.every, parameters=values)
 
     def ready() -> bool:
-        return bool(processor.handle.details.get("connected")) and "starting" not in processor.status
+        return bool(processor.resultSource.details.get("connected")) and "starting" not in processor.status
 
     slicerhost.runUntil(ready, LOADING)
     if options.usual:

@@ -54,7 +54,9 @@ def runInTerminal(block: str, **options: Any) -> None:
 
 def areReady(logic: Any) -> bool:
     """Return whether all functions are loaded and connected."""
-    return all(one.handle.details.get("connected") and "starting" not in one.status for one in logic.processing.list())
+    return all(
+        one.resultSource.details.get("connected") and "starting" not in one.status for one in logic.processing.list()
+    )
 
 
 def areDone(logic: Any, processor: Any, count: int) -> bool:

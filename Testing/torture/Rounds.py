@@ -193,12 +193,12 @@ class _Round:
         logic.addFrameCallback(self._see, every=True)
         logic.startRecording(self.recordings, name="torture")
         orders = [self._start(source, place) for place, source in enumerate(self._plan["sources"])]
-        started = [source for source in self._sources if source.handle]
-        if not slicerhost.runUntil(lambda: all(one.handle.state == "running" for one in started), STARTING, TICK):
+        started = [source for source in self._sources if source.running]
+        if not slicerhost.runUntil(lambda: all(one.running.state == "running" for one in started), STARTING, TICK):
             self.problems.append("Not all sources have started in time.")
         began = time.monotonic()
         for source, order in zip(self._sources, orders, strict=True):
-            if source.handle:
+            if source.running:
                 self._torture.order(**order)
                 self._process(source)
             else:
@@ -232,13 +232,13 @@ class _Round:
         if source.settings:
             # A deliberate fault of its process, see Faults.py.
             os.environ[FAULT] = plan.get("fault", "")
-            source.handles.append(self._logic.start(source.settings))
+            source.started.append(self._logic.start(source.settings))
             os.environ[FAULT] = ""
         return order
 
     def _process(self, source: Source) -> None:
         """Run the unruly function beside a source."""
-        if "process" in source.plan and source.handle and not source.processor:
+        if "process" in source.plan and source.running and not source.processor:
             every = source.plan["process"]
             source.processor = self._logic.processing.start(UNRULY, stream=source.name, every=every, limit=1.0)
 
@@ -259,9 +259,9 @@ class _Round:
             line = {"time": time.monotonic(), "serial": serial, "least": 1, "most": 1, "why": step["do"], "report": ""}
             with open(source.log, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            handle = self._logic._session.runningWith(source.name)
-            if handle is not None and handle not in source.handles:
-                source.handles.append(handle)
+            running = self._logic._session.runningWith(source.name)
+            if running is not None and running not in source.started:
+                source.started.append(running)
                 self._process(source)
 
     # ---- while it runs
@@ -301,7 +301,7 @@ class _Round:
 
     def _pidOf(self, source: Source) -> int:
         # Slicer may not have noticed yet that a process was killed.
-        pid = int(source.handle.pid) if source.handle and source.handle.state == "running" else 0
+        pid = int(source.running.pid) if source.running and source.running.state == "running" else 0
         return 0 if pid == source.killed else pid
 
     def _kill(self, source: Source, step: Step) -> None:
@@ -309,7 +309,7 @@ class _Round:
             source.kills, source.killed = source.kills + 1, pid
             os.kill(pid, signal.SIGKILL)
             if hasEnded(pid):
-                with Checkpoint(source.handle.process.folders[-1]) as checkpoint:
+                with Checkpoint(source.running.process.folders[-1]) as checkpoint:
                     source.dead |= checkpoint.numbers
 
     def _freeze(self, source: Source, step: Step) -> None:
@@ -350,7 +350,7 @@ class _Round:
         if source.kind in ("push", *PLAYED) or not self._pidOf(source) or source.processor:
             return
         source.restarts.append(time.monotonic())
-        source.handles.append(self._logic.restart(source.handle))
+        source.started.append(self._logic.restart(source.running))
 
     def _record(self, source: Source, step: Step) -> None:
         self._toggled = True
@@ -364,17 +364,17 @@ class _Round:
             self._later(0.5, self._beginRecording)
 
     def _pause(self, source: Source, step: Step) -> None:
-        if source.kind == "replay" and source.handle:
-            source.handle.send("pause")
+        if source.kind == "replay" and source.running:
+            source.running.send("pause")
             self._later(step["seconds"], lambda: self._resume(source, RESUMING))
 
     def _resume(self, source: Source, seconds: float) -> None:
         """Resume a replay as soon as it reports the pause, which a process that dies may not have obeyed."""
-        details = source.handle.details
+        details = source.running.details
         if details.get("ended"):
             return  # it would play once more
         if details.get("paused"):
-            source.handle.send("resume")
+            source.running.send("resume")
         elif seconds > 0:
             self._later(0.5, lambda: self._resume(source, seconds - 0.5))
 
@@ -415,46 +415,46 @@ class _Round:
 
     def _isDrained(self, source: Source) -> bool:
         account = source.account()
-        if source.handle is None or source.handle.ended:
+        if source.running is None or source.running.ended:
             return True
         waiting = [text for text in Books(**self._booksOf(source, account, Stored())).problems() if "no event" in text]
-        arrived = source.total("received") + source.handle.details.get("passedOver", 0) >= account.expected
+        arrived = source.total("received") + source.running.details.get("passedOver", 0) >= account.expected
         # Images that need not arrive count, too: those at the end show that the others came.
         arrived = arrived and (source.lastSeen or source.kind in PLAYED)
         if source.restarts and source.kind in ("folder", "dicom"):
             # The images before a restart do not stand for those after it.
-            arrived = arrived and sum(source.handle.received.values()) >= account.sinceRestart
-        return arrived and not waiting and not self._unseen(source) and not source.handle.held
+            arrived = arrived and sum(source.running.received.values()) >= account.sinceRestart
+        return arrived and not waiting and not self._unseen(source) and not source.running.held
 
     def _unseen(self, source: Source) -> list[str]:
         """Return the streams whose last frame was not shown."""
-        handle = source.handle
-        names = [(inner, handle.streams.get(inner, inner)) for inner in handle.received]
+        running = source.running
+        names = [(inner, running.streams.get(inner, inner)) for inner in running.received]
         return [
             outer
             for inner, outer in names
             if (
-                self._seen.get(outer, -1) < handle.received[inner] - 1
-                and handle.received[inner] != source.dead.get(inner)
+                self._seen.get(outer, -1) < running.received[inner] - 1
+                and running.received[inner] != source.dead.get(inner)
             )
-            or outer not in handle.counts
-            or handle.counts[outer].received < handle.received[inner]
+            or outer not in running.counts
+            or running.counts[outer].received < running.received[inner]
         ]
 
     def _checkLive(self) -> None:
         for source in self._sources:
-            handle = source.handle
-            if handle is None:
+            running = source.running
+            if running is None:
                 continue
-            if handle.ended:
-                why = handle.failure.text if handle.failure else handle.status
+            if running.ended:
+                why = running.failure.text if running.failure else running.status
                 self.problems.append(f"{source.title}: the source has ended by itself: {why}")
                 continue
             for stream in self._unseen(source):
-                last = max(handle.received.values())
+                last = max(running.received.values())
                 self.problems.append(f"{source.title}: frame {last - 1} of {stream}, the last one, was not shown.")
-            if handle.held:
-                self.problems.append(f"{source.title}: Slicer holds {handle.held} slots of memory.")
+            if running.held:
+                self.problems.append(f"{source.title}: Slicer holds {running.held} slots of memory.")
         for name, counts in self._logic.statistics()["streams"].items():
             if counts["received"] != counts["shown"] + counts["skipped"]:
                 self.problems.append(f"{name}: received is not shown + skipped: {counts}.")
@@ -473,8 +473,8 @@ class _Round:
             logic.stopRecording()
             slicerhost.runUntil(lambda: not logic.recording.building, 30)
             for source in self._sources:
-                if source.handle and not source.handle.ended:
-                    logic.stop(source.handle)
+                if source.running and not source.running.ended:
+                    logic.stop(source.running)
         elif ending == "scene":
             slicerhost.closeScene()
         elif ending == "reload":
@@ -509,7 +509,7 @@ class _Round:
                 self.problems.append(f"The function beside {source.kind} does not balance: {figures}.")
 
     def _booksOf(self, source: Source, account: Account, stored: Stored) -> dict[str, Any]:
-        details = source.handle.details if source.handle else {}
+        details = source.running.details if source.running else {}
         lost = [event.text.split()[0] for event in self._events if event.code == "push-lost" and source.kind == "push"]
         return {
             "name": source.title,
@@ -553,7 +553,7 @@ class _Round:
                 found[name] += source.total(name)
         self._checkResults(streams)
         self.figures |= found | {
-            "handles": [[source.kind, *map(_countsOf, source.handles)] for source in self._sources],
+            "sources": [[source.kind, *map(_countsOf, source.started)] for source in self._sources],
             "kills": kills,
             "events": len(self._events),
         }
@@ -573,6 +573,6 @@ def _errorOfTheLibrary() -> type[Exception]:
     return base
 
 
-def _countsOf(handle: Any) -> dict[str, Any]:
-    counts = {name: getattr(handle, name) for name in ("recorded", "failed", "rejected", "received", "state")}
-    return {**counts, "losses": handle.storage.get("stored", {}).get("losses")}
+def _countsOf(running: Any) -> dict[str, Any]:
+    counts = {name: getattr(running, name) for name in ("recorded", "failed", "rejected", "received", "state")}
+    return {**counts, "losses": running.storage.get("stored", {}).get("losses")}

@@ -81,11 +81,11 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
     os.mkdir(incoming)
     files = HOUR // SHARE
     logic.startRecording(os.path.join(folder, "recordings"), name="soak")
-    handles = [
+    sources = [
         logic.start(OpenIGTLinkSettings(role="server", port=port, stream="Device")),
         logic.start(FolderSettings(incoming, stream="Files")),
     ]
-    slicerhost.runUntil(lambda: all(one.state == "running" for one in handles), 30)
+    slicerhost.runUntil(lambda: all(one.state == "running" for one in sources), 30)
     common = {"steps": [], "log": os.devnull, "last": 0}
     torture.order(
         sender=1, kind="steady", port=port, device="Device", count=HOUR - files, rate=rate * (1 - 1 / SHARE), **common
@@ -99,12 +99,12 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
     def over() -> bool:
         nonlocal before, since, last
         calculations.append(_calculation())
-        total = sum(sum(one.received.values()) for one in handles)
+        total = sum(sum(one.received.values()) for one in sources)
         if total != last:
             last, since = total, time.monotonic()
         if total >= (len(samples) + 1) * HOUR // SAMPLES:
-            pids = [os.getpid(), *(one.pid for one in handles)]
-            used = [processorTime(os.getpid()), sum(processorTime(one.pid) for one in handles)]
+            pids = [os.getpid(), *(one.pid for one in sources)]
+            used = [processorTime(os.getpid()), sum(processorTime(one.pid) for one in sources)]
             calculation = 1e6 * statistics.median(calculations)
             calculations.clear()
             slow = calculation / (samples[0]["calculation (us)"] if samples else calculation)
@@ -113,7 +113,7 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
                 {
                     "images": total,
                     "memory of Slicer (MB)": memory() / 1e6,
-                    **{f"memory of {one.settings.stream} (MB)": memory(one.pid) / 1e6 for one in handles},
+                    **{f"memory of {one.settings.stream} (MB)": memory(one.pid) / 1e6 for one in sources},
                     "descriptors": sum(map(openFiles, pids)),
                     "Slicer's time for an image (us)": each[0],
                     "workers' time for an image (us)": each[1],
@@ -127,7 +127,7 @@ def _run(slicer: Any, torture: Torture, folder: str, rate: float) -> tuple[list[
     logic.stopRecording()
     logic.stop()
     slicerhost.runUntil(lambda: not logic.isRunning(), 120)
-    return samples, HOUR - sum(one.recorded for one in handles)
+    return samples, HOUR - sum(one.recorded for one in sources)
 
 
 def _calculation() -> float:

@@ -33,14 +33,14 @@ LAST = 9000
 class Source:
     """A source of a round.
 
-    :param handles: its running source, after those that a restart ended.
+    :param started: its running source, after those that a restart ended.
     """
 
     plan: Plan
     name: str
     log: str
     settings: Any = None
-    handles: list[Any] = field(default_factory=list)
+    started: list[Any] = field(default_factory=list)
     restarts: list[float] = field(default_factory=list)
     processor: Any = None
     kills: int = 0
@@ -65,9 +65,9 @@ class Source:
         return f"{self.kind} {self.name}"
 
     @property
-    def handle(self) -> Any:
+    def running(self) -> Any:
         """The latest running source; None before the first push."""
-        return self.handles[-1] if self.handles else None
+        return self.started[-1] if self.started else None
 
     def account(self) -> Account:
         """Read the log of its sender."""
@@ -76,14 +76,14 @@ class Source:
         return Account.read(self.log, self.restarts, confirmed, lossy=self.kind == "dicom")
 
     def total(self, name: str) -> int:
-        """Return a count of all its handles."""
-        values = [sum(one.received.values()) if name == "received" else getattr(one, name) for one in self.handles]
+        """Return the sum of a count over its started sources."""
+        values = [sum(one.received.values()) if name == "received" else getattr(one, name) for one in self.started]
         return sum(values)
 
     @property
     def owned(self) -> set[str]:
         """Names of its streams, at the source and in the session."""
-        return {name for one in self.handles for pair in one.streams.items() for name in pair}
+        return {name for one in self.started for pair in one.streams.items() for name in pair}
 
 
 def prepare(plan: Plan, folder: str) -> tuple[Source, dict[str, Any]]:

@@ -70,8 +70,8 @@ class BroadcastControl:
         checkPackages(settings.packages, _("This rebroadcast"))
         self._settings = settings
         self._ports.clear()
-        for handle in self._session.active():
-            handle.sendCommand(self._commandFor(handle, settings))
+        for source in self._session.active():
+            source.sendCommand(self._commandFor(source, settings))
         self._onChange()
 
     def stop(self) -> None:
@@ -88,9 +88,9 @@ class BroadcastControl:
         (clients that have disconnected) and ``clients`` (``name``, ``sent``, ``lost``, ``ignored``).
         """
         sources = [
-            {"streams": list(handle.streams.values()), **handle.broadcast}
-            for handle in self._session.handles
-            if handle.broadcast
+            {"streams": list(source.streams.values()), **source.broadcast}
+            for source in self._session.sources
+            if source.broadcast
         ]
         return {
             "active": self._settings is not None,
@@ -103,19 +103,19 @@ class BroadcastControl:
         """Return the clients and counts as text; empty while no images are sent."""
         if self._settings is None:
             return ""
-        reported = [handle.broadcast for handle in self._session.active() if handle.broadcast]
+        reported = [source.broadcast for source in self._session.active() if source.broadcast]
         return joined(*map(broadcastWords, reported)) or _("Images will be sent when a source is started.")
 
-    def _startupCommands(self, handle: RunningSource) -> list[Command]:
-        return [self._commandFor(handle, self._settings)] if self._settings else []
+    def _startupCommands(self, source: RunningSource) -> list[Command]:
+        return [self._commandFor(source, self._settings)] if self._settings else []
 
-    def _commandFor(self, handle: RunningSource, settings: BroadcastSettings) -> StartBroadcast:
+    def _commandFor(self, source: RunningSource, settings: BroadcastSettings) -> StartBroadcast:
         # A source that is restarted keeps its port, so that its clients find it again.
-        if handle not in self._ports:
+        if source not in self._ports:
             active = self._session.active()
             self._ports = {one: port for one, port in self._ports.items() if one in active}
-            self._ports[handle] = _freePort(settings.port, set(self._ports.values()))
-        return StartBroadcast({**dataclasses.asdict(settings), "port": self._ports[handle]})
+            self._ports[source] = _freePort(settings.port, set(self._ports.values()))
+        return StartBroadcast({**dataclasses.asdict(settings), "port": self._ports[source]})
 
 
 def _freePort(first: int, taken: set[int]) -> int:

@@ -85,7 +85,7 @@ class IGTLConnector:
     """A connector node of this module, from start to :meth:`close`.
 
     :param settings: role, host, port and whether checksums are verified; the others have no counterpart there.
-    :param handle: its source; gets the status and the count of rejected images.
+    :param source: passes its images on; gets the status and the count of rejected images.
     :param push: takes an image: pixels (k, j, i) or (k, j, i, components), IJKToRAS, the device's name, attributes.
     :param report: takes events.
     :param onRemoved: called when the node was removed from the scene.
@@ -95,12 +95,12 @@ class IGTLConnector:
     def __init__(
         self,
         settings: OpenIGTLinkSettings,
-        handle: RunningSource,
+        source: RunningSource,
         push: Push,
         report: Callable[[Event], None],
         onRemoved: Callable[[], None],
     ) -> None:
-        self._push, self._report, self._onRemoved, self._handle = push, report, onRemoved, handle
+        self._push, self._report, self._onRemoved, self._source = push, report, onRemoved, source
         self._server = settings.role == "server"
         self._port = settings.port
         self.name = _("port {port}").format(port=settings.port) if self._server else f"{settings.host}:{settings.port}"
@@ -174,17 +174,17 @@ class IGTLConnector:
                 ).format(name=self.name)
                 self._report(Event("listening", text, "warning", self.name))
         self._noteConnection(state == CONNECTED)
-        self._handle.remedy = None
+        self._source.remedy = None
         if state == OFF:
             self._off(age)
         elif state == CONNECTED:
-            self._handle.connectorStatus = _("SlicerOpenIGTLink: connected with {peer}.").format(peer=self._peer)
+            self._source.connectorStatus = _("SlicerOpenIGTLink: connected with {peer}.").format(peer=self._peer)
         elif self._server:
-            self._handle.connectorStatus = _(
+            self._source.connectorStatus = _(
                 "SlicerOpenIGTLink: waiting for a device on {name} of all addresses."
             ).format(name=self.name)
         else:
-            self._handle.connectorStatus = _("SlicerOpenIGTLink: connecting to {name}.").format(name=self.name)
+            self._source.connectorStatus = _("SlicerOpenIGTLink: connecting to {name}.").format(name=self.name)
         if state != OFF and age > SETTLED:
             self._reported = ""
             self._stopped = False
@@ -210,7 +210,7 @@ class IGTLConnector:
         if self._listened:
             self._stopped = True
             text = _("The connector of SlicerOpenIGTLink was stopped outside this module: start its source again.")
-            self._handle.connectorStatus = text
+            self._source.connectorStatus = text
             self._reportOnce(Event("connector-stopped", text, "error", self.name))
             return
         if self._stopped:
@@ -221,12 +221,12 @@ class IGTLConnector:
             text = text.format(port=self._port)
             if self._free is None:
                 self._free = _freePort(self._port)
-            self._handle.remedy = self._free
+            self._source.remedy = self._free
         else:
             text = _("SlicerOpenIGTLink's connector to {name} stopped immediately.").format(name=self.name)
-        self._handle.connectorStatus = joined(text, _("The module tries again every second."))
+        self._source.connectorStatus = joined(text, _("The module tries again every second."))
         code = "port-taken" if self._server else "not-connected"
-        self._reportOnce(Event(code, self._handle.connectorStatus, "error", self.name, remedy=self._free))
+        self._reportOnce(Event(code, self._source.connectorStatus, "error", self.name, remedy=self._free))
         if age >= RETRY:
             self._start()
 
@@ -292,7 +292,7 @@ class IGTLConnector:
         try:
             self._push(pixels, matrix, device, {**known, "Device": device})
         except RealTimeImagingError as error:
-            self._handle.refuse()
+            self._source.refuse()
             # Numbers in the text differ from image to image: compare it without them.
             trouble = device, re.sub(r"\d+", "", str(error))
             if trouble not in self._troubles:
@@ -327,7 +327,7 @@ class IGTLConnectors:
                 _("The extension SlicerOpenIGTLink is not installed; choose the engine of this module.")
             )
         _check(settings)
-        for _handle, running in self._running:
+        for _source, running in self._running:
             raise SettingsError(
                 _(
                     "SlicerOpenIGTLink's connector to {name} is running, and only one can run at a time. "
@@ -343,29 +343,29 @@ class IGTLConnectors:
                     "Stop that source, or choose the engine of this module."
                 )
             ) from error
-        handle = self._start(PushSettings(settings.stream))
-        handle.chosenSettings = settings
+        source = self._start(PushSettings(settings.stream))
+        source.chosenSettings = settings
         try:
-            made = IGTLConnector(settings, handle, self._take, self._report, lambda: stop(handle))
-            self._running.append((handle, made))
+            made = IGTLConnector(settings, source, self._take, self._report, lambda: stop(source))
+            self._running.append((source, made))
         except SettingsError:
-            stop(handle)
+            stop(source)
             raise
-        return handle
+        return source
 
-    def stop(self, handle: RunningSource | None = None) -> None:
+    def stop(self, source: RunningSource | None = None) -> None:
         """Stop the connector of this source, or all."""
         for pair in list(self._running):
-            if handle in (None, pair[0]):
+            if source in (None, pair[0]):
                 self._running.remove(pair)
                 pair[0].connectorStatus, pair[0].remedy = "", None
                 pair[1].close()
 
     def update(self) -> None:
         """Stop connectors whose source has ended."""
-        for handle, _connector in list(self._running):
-            if handle.ended:
-                self.stop(handle)
+        for source, _connector in list(self._running):
+            if source.ended:
+                self.stop(source)
 
     def _take(self, pixels: Pixels, ijkToRAS: Matrix, name: str, attributes: Mapping[str, str]) -> None:
         self._pushes.push(imageOf(pixels, ijkToRAS, None, pixels.ndim == 4, attributes), name)

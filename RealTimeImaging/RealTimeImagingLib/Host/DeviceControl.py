@@ -252,10 +252,10 @@ class DeviceControl:
         if not _isWithin(seconds, SWEEP):
             text = _("A sweep takes {lowest:g} to {highest:g} seconds, not {value}.")
             raise ControlError(text.format(lowest=SWEEP[0], highest=SWEEP[1], value=repr(seconds)))
-        handles = [one for one in self._speaking() if device in one.messages]
-        if not handles or ("transform", device) not in [(one.kind, one.device) for one in self.states()]:
+        sources = [one for one in self._speaking() if device in one.messages]
+        if not sources or ("transform", device) not in [(one.kind, one.device) for one in self.states()]:
             raise ControlError(_("No running source has received poses of {device}.").format(device=repr(device)))
-        handles[-1].send("estimateOffset", device=device, stream=stream, seconds=seconds)
+        sources[-1].send("estimateOffset", device=device, stream=stream, seconds=seconds)
 
     # ---- connections
 
@@ -270,17 +270,17 @@ class DeviceControl:
         """Send a message to all connected devices; return its number, and the number of devices."""
         self._number += 1
         connected = self._connected()
-        for handle in connected:
-            longest = handle.settings.longestDeviceName
+        for source in connected:
+            longest = source.settings.longestDeviceName
             if len(device) > longest:
                 text = _(
                     "The device name {device} has more than {longest} letters: start the source with "
                     "OpenIGTLinkSettings(version=2), or choose a shorter name."
                 )
                 raise ControlError(text.format(device=device, longest=longest))
-        for handle in connected:
-            handle.send("send", type=kind, device=device, values=values, id=self._number)
-        return self._number, sum(len(handle.peers) for handle in connected)
+        for source in connected:
+            source.send("send", type=kind, device=device, values=values, id=self._number)
+        return self._number, sum(len(source.peers) for source in connected)
 
     def _commandName(self) -> str:
         # In milliseconds, and never the same twice: some programs name their answer after it.

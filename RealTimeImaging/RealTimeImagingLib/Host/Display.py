@@ -55,9 +55,9 @@ class DeviceMessages:
         """True when a message waits to be shown."""
         return bool(self._waiting)
 
-    def take(self, handle: RunningSource, message: DeviceMessage) -> None:
+    def take(self, source: RunningSource, message: DeviceMessage) -> None:
         """Count a message and call the callbacks; :meth:`showWaiting` shows it unless a newer one arrives before."""
-        counted = handle.messages
+        counted = source.messages
         name = message.device if message.device in counted or len(counted) < MOST_NAMES else OTHERS
         counted[name] = counted.get(name, 0) + 1
         # Points and trajectories of one device do not replace each other.
@@ -94,7 +94,7 @@ class DeviceMessages:
 
 @dataclass
 class _Waiting:
-    handle: RunningSource
+    source: RunningSource
     place: Place | None
     """Place of the pixels in the ring; None when they were copied."""
     header: FrameHeader
@@ -106,7 +106,7 @@ class _Waiting:
 
         :raises RingError: its memory is gone.
         """
-        pixels, process = self.pixels, self.handle.process
+        pixels, process = self.pixels, self.source.process
         if pixels is None:
             if self.place is None or process is None:
                 raise RingError(_("The memory of the frame is gone."))
@@ -124,9 +124,9 @@ class _Waiting:
 
     def release(self) -> None:
         """Give the slot back."""
-        if self.place and self.handle.process:
-            self.handle.held -= 1
-            self.handle.process.release([self.place])
+        if self.place and self.source.process:
+            self.source.held -= 1
+            self.source.process.release([self.place])
         self.place = None
 
 
@@ -181,7 +181,7 @@ class Display:
         self._timer.stop()
         self._timer.disconnect("timeout()", self.showDue)
 
-    def take(self, handle: RunningSource, place: Place, header: FrameHeader) -> None:
+    def take(self, source: RunningSource, place: Place, header: FrameHeader) -> None:
         """Take a frame, which replaces an older one of its stream.
 
         :param place: of its pixels in the ring of the source's process.
@@ -189,14 +189,14 @@ class Display:
         """
         stream = header.stream
         older = self._waiting.pop(stream, None)
-        waiting = self._waiting[stream] = _Waiting(handle, place, header)
-        handle.held += 1
+        waiting = self._waiting[stream] = _Waiting(source, place, header)
+        source.held += 1
         if older:
             older.release()
         try:
             if self._callbacks.frameCallbacks.anyEvery:
                 self._callbacks.frameCallbacks.hand(waiting.frame(), arriving=True)
-            if waiting.place and handle.held > HELD and self._budget.wait(stream) > SHOW_TIME:
+            if waiting.place and source.held > HELD and self._budget.wait(stream) > SHOW_TIME:
                 waiting.copy()
         except RingError:
             log.exception("The memory of a frame is gone")
@@ -251,7 +251,7 @@ class Display:
     def _showOne(self, waiting: _Waiting) -> None:
         started = time.perf_counter()
         stream = waiting.header.stream
-        counts = waiting.handle.counts.setdefault(stream, StreamCounts())
+        counts = waiting.source.counts.setdefault(stream, StreamCounts())
         views: Collection[str] | None = ()
         try:
             frame = waiting.frame()

@@ -49,13 +49,13 @@ PERIOD = 250
 class RunningProcessor:
     """A started function.
 
-    :param handle: the source of its results.
+    :param resultSource: the source of its results.
     :param source: the source of its images.
     :param stream: name of the stream of its images.
     """
 
-    def __init__(self, handle: RunningSource, source: RunningSource, stream: str) -> None:
-        self.handle, self.sourceStream = handle, stream
+    def __init__(self, resultSource: RunningSource, source: RunningSource, stream: str) -> None:
+        self.resultSource, self.sourceStream = resultSource, stream
         self._progressed: float | None = None
         """Time of the last result after the end of its source, monotonic seconds."""
         self._done = -1
@@ -65,7 +65,7 @@ class RunningProcessor:
 
     def follow(self, source: RunningSource) -> None:
         """Take the images of a source from now on; its memory is kept until :meth:`release`."""
-        self.source = self.handle.fedBy = source
+        self.source = self.resultSource.fedBy = source
         if source.process:
             source.process.keepFolders()
             self._keeps.append(source.process)
@@ -73,7 +73,7 @@ class RunningProcessor:
     @property
     def settings(self) -> ProcessorSettings:
         """Function, parameters at the start, Python and limits."""
-        settings = self.handle.settings
+        settings = self.resultSource.settings
         assert isinstance(settings, ProcessorSettings)
         return settings
 
@@ -90,17 +90,17 @@ class RunningProcessor:
     @property
     def state(self) -> str:
         """State of its process, as of any source."""
-        return self.handle.state
+        return self.resultSource.state
 
     @property
     def status(self) -> str:
         """State in words."""
-        return self.handle.status
+        return self.resultSource.status
 
     @property
     def ended(self) -> bool:
         """True once it processes nothing more."""
-        return self.handle.ended
+        return self.resultSource.ended
 
     def statistics(self) -> dict[str, Any]:
         """Return ``received``, ``processed``, ``skipped``, ``failed``, ``waiting``, ``latencyMs`` and ``parameters``.
@@ -108,7 +108,7 @@ class RunningProcessor:
         Always, received = processed + skipped + failed + waiting; ``latencyMs`` is the time from the arrival of an
         image at its source to its result. Empty until the process has reported them.
         """
-        return dict(self.handle.details.get("processing", {}))
+        return dict(self.resultSource.details.get("processing", {}))
 
     def isFailing(self, now: float) -> bool:
         """Return True until the function has processed images again, and none failed for RECOVERED seconds.
@@ -133,7 +133,7 @@ class RunningProcessor:
         """
         if not self.source.ended:
             return False
-        details, figures = self.handle.details, self.statistics()
+        details, figures = self.resultSource.details, self.statistics()
         done = figures.get("processed", 0) + figures.get("failed", 0)
         if self._progressed is None or done != self._done:
             self._done, self._progressed = done, now
@@ -250,33 +250,33 @@ class ProcessingControl:
     def stop(self, processor: RunningProcessor | None = None) -> None:
         """Stop one function, or all; images that wait are skipped."""
         for one in [processor] if processor else self.list():
-            self._session.stop(one.handle)
+            self._session.stop(one.resultSource)
 
     def reload(self, processor: RunningProcessor) -> None:
         """Restart a function from its file, with its parameters."""
-        processor.handle.send("reload")
+        processor.resultSource.send("reload")
 
-    def restart(self, handle: RunningSource, changes: Mapping[str, Any]) -> RunningSource | None:
+    def restart(self, source: RunningSource, changes: Mapping[str, Any]) -> RunningSource | None:
         """Start a function again with other settings, from its file; return the source of its results.
 
-        :param handle: source of its results before; None is returned for any other source.
+        :param source: source of its results before; None is returned for any other source.
         :param changes: new values of the settings of :class:`ProcessorSettings`; without one it is reloaded.
         :raises SettingsError: a value that cannot work, or its source has ended.
         """
-        found = next((one for one in self._processors if one.handle is handle), None)
+        found = next((one for one in self._processors if one.resultSource is source), None)
         if found is None:
             return None
         if not (changes or found.ended):
             self.reload(found)
-            return handle
+            return source
         parameters = found.statistics().get("parameters")
         now = {} if parameters is None else {"parameters": json.dumps(parameters)}
         settings = replace(found.settings, **{**now, **changes})
         if found.source.ended:
             raise SettingsError(_("No running source has the stream {stream}.").format(stream=found.sourceStream))
-        chained = [one for one in self.list() if one.source is handle]
-        self._session.stop(handle)
-        started = self._run(settings, found.source, found.sourceStream).handle
+        chained = [one for one in self.list() if one.source is source]
+        self._session.stop(source)
+        started = self._run(settings, found.source, found.sourceStream).resultSource
         for one in chained:
             one.follow(started)
             self._feed(one)
@@ -287,7 +287,7 @@ class ProcessingControl:
 
         :raises SettingsError: a value is no JSON.
         """
-        processor.handle.send("setParameters", parameters=json.loads(_jsonOf(values)))
+        processor.resultSource.send("setParameters", parameters=json.loads(_jsonOf(values)))
 
     def list(self) -> list[RunningProcessor]:
         """Return the functions that run."""
@@ -295,8 +295,8 @@ class ProcessingControl:
 
     def statistics(self) -> dict[str, dict[str, Any]]:
         """Return the counts of each function in the statistics, by the name of its stream of results."""
-        handles = self._session.handles
-        return {one.stream: one.statistics() for one in self._processors if one.handle in handles}
+        sources = self._session.sources
+        return {one.stream: one.statistics() for one in self._processors if one.resultSource in sources}
 
     def table(self, processor: RunningProcessor) -> Any:
         """Return a vtkMRMLTableNode with the latest values of a function, a row an image; a later call fills it again.
@@ -313,11 +313,11 @@ class ProcessingControl:
         }
         return self._table(f"{processor.stream} values", rows if mine else {title: [] for title in shown})
 
-    def follows(self, handle: RunningSource) -> bool:
+    def follows(self, source: RunningSource) -> bool:
         """Let a function end after its source and its waiting images; return False for another source."""
         for one in self.list():
-            if one.handle is handle and not one.source.ended:
-                handle.ending = True
+            if one.resultSource is source and not one.source.ended:
+                source.ending = True
                 self._watch.start(PERIOD)
                 return True
         return False
@@ -328,17 +328,17 @@ class ProcessingControl:
         for one in self._processors:
             one.release()
         for one in running:
-            if one.isDone(now) and (one.state != "stopping" or one.handle.ending):
-                one.handle.ending = False
-                self._session.stop(one.handle)
+            if one.isDone(now) and (one.state != "stopping" or one.resultSource.ending):
+                one.resultSource.ending = False
+                self._session.stop(one.resultSource)
         waiting = any(one.source.ended for one in running)
         if waiting and not self._watch.isActive():
             self._watch.start(PERIOD)
-        elif not waiting and self._watch.isActive() and not any(one.handle.ending for one in running):
+        elif not waiting and self._watch.isActive() and not any(one.resultSource.ending for one in running):
             self._watch.stop()
         if not running:
-            handles = self._session.handles
-            self._processors = [one for one in self._processors if one.handle in handles]
+            sources = self._session.sources
+            self._processors = [one for one in self._processors if one.resultSource in sources]
             self._published.clear()
 
     def close(self) -> None:
@@ -346,35 +346,35 @@ class ProcessingControl:
         self._watch.stop()
         self._watch.disconnect("timeout()", self.update)
 
-    def _startupCommands(self, handle: RunningSource) -> Commands:
+    def _startupCommands(self, source: RunningSource) -> Commands:
         commands: Commands = []
-        if any(one.source is handle for one in self.list()):
+        if any(one.source is source for one in self.list()):
             commands.append(Publish())
         return commands
 
-    def _takeReady(self, handle: RunningSource, message: Ready) -> None:
+    def _takeReady(self, source: RunningSource, message: Ready) -> None:
         for one in self.list():
-            if one.handle is handle and one.source in self._published:
+            if one.resultSource is source and one.source in self._published:
                 self._connect(one)
 
-    def _takePublished(self, handle: RunningSource, message: PublishedReport) -> None:
+    def _takePublished(self, source: RunningSource, message: PublishedReport) -> None:
         if not message.published:
             text = _("The images of {stream} cannot be processed: {reason}.")
-            text = text.format(stream=handle.settings.stream, reason=message.problem)
+            text = text.format(stream=source.settings.stream, reason=message.problem)
             self._callbacks.report(Event("not-published", text, "error"))
             return
-        self._published[handle] = message
+        self._published[source] = message
         for one in self.list():
-            if one.source is handle:
+            if one.source is source:
                 self._connect(one)
 
     def _connect(self, processor: RunningProcessor) -> None:
         published = self._published[processor.source]
-        processor.handle.send("connect", port=published.published, token=published.token)
+        processor.resultSource.send("connect", port=published.published, token=published.token)
 
-    def _takeValues(self, handle: RunningSource, message: ValuesReport) -> None:
+    def _takeValues(self, source: RunningSource, message: ValuesReport) -> None:
         for one in self._processors:
-            if one.handle is handle:
+            if one.resultSource is source:
                 named = {f"{one.name}: {name}": value for name, value in message.values.items()}
                 self._addValues(one.sourceStream, message.number, message.time, named, message.lost)
 

@@ -31,7 +31,7 @@ START_TIME = 10.0
 
 @dataclass
 class _Source:
-    handle: RunningSource
+    running: RunningSource
     sender: PushSender
     before: list[RunningSource] | None = None
     """While it is stopping: sources that end before it, because callbacks may answer their last frames."""
@@ -77,9 +77,9 @@ class PushControl:
         source = self._source(name)
         if source is None:
             return
-        self._session.claim(source.handle, name)
+        self._session.claim(source.running, name)
         end = time.monotonic() + (0.0 if self._callbacks.frameCallbacks.calling else wait)
-        process = source.handle.process
+        process = source.running.process
         while process and not process.ended:
             try:
                 return source.sender.push(name, image, received)
@@ -94,25 +94,25 @@ class PushControl:
 
         :raises SettingsError: there is one already.
         """
-        if kindOf(settings).fromSlicer and any(one.before is None and not one.handle.ended for one in self._sources):
+        if kindOf(settings).fromSlicer and any(one.before is None and not one.running.ended for one in self._sources):
             raise SettingsError(_("The source of images from Python runs already; name another stream in push()."))
 
-    def adopt(self, handle: RunningSource) -> None:
+    def adopt(self, source: RunningSource) -> None:
         """Note a started source when it is the source of pushed images."""
-        if handle.pushSender:
-            self._sources.append(_Source(handle, handle.pushSender))
+        if source.pushSender:
+            self._sources.append(_Source(source, source.pushSender))
 
-    def stop(self, handle: RunningSource) -> bool:
+    def stop(self, running: RunningSource) -> bool:
         """Stop a source of pushed images after its last image; return False for another source.
 
         It also waits for sources that are stopping already, because callbacks may answer their last frames."""
         for source in self._sources:
-            if source.handle is handle:
+            if source.running is running:
                 if source.before is None:
-                    running = self._session.running()
-                    others = [one for one in running if one.pushSender is None and not one.isFedBy(handle)]
+                    sources = self._session.running()
+                    others = [one for one in sources if one.pushSender is None and not one.isFedBy(running)]
                     source.before = [one for one in others if one.state == "stopping"]
-                    handle.ending, source.taken = True, source.sender.taken
+                    running.ending, source.taken = True, source.sender.taken
                     self._watch.start(STOP_TIME)
                 self.update()
                 return True
@@ -123,20 +123,20 @@ class PushControl:
         for source in list(self._sources):
             if source not in self._sources:
                 continue  # the calls below may run this method again
-            if source.handle.ended:
+            if source.running.ended:
                 self._sources.remove(source)
                 self._reportLost(source)
                 source.sender.close()
-                self._callbacks.frameCallbacks.forgetMade(list(source.handle.streams.values()))
+                self._callbacks.frameCallbacks.forgetMade(list(source.running.streams.values()))
             elif self._isNext(source) and source.delivered and not _isStopping(source):
-                self._session.stop(source.handle)
+                self._session.stop(source.running)
         if not self._sources and self._watch.isActive():
             self._watch.stop()
 
     def deliver(self) -> None:
         """Wait, before everything is closed, until the processes have taken all pushed images or make no progress."""
         for source in self._sources:
-            process = source.handle.process
+            process = source.running.process
             taken, since = source.sender.taken, time.monotonic()
             while not source.delivered and process and process.wait(PUMP):
                 if source.sender.taken > taken:
@@ -162,8 +162,8 @@ class PushControl:
     def _source(self, name: str) -> _Source | None:
         calling = self._callbacks.frameCallbacks.calling
         for source in self._sources:
-            process = source.handle.process
-            if process is None or source.handle.ended:
+            process = source.running.process
+            if process is None or source.running.ended:
                 continue
             # Answers to the last frames of sources that are stopping are still taken.
             if source.before is None or (calling and process.state != "stopping"):
@@ -179,22 +179,22 @@ class PushControl:
     def _stopSilent(self) -> None:
         # Stop a source whose process takes nothing more; its lost images are reported.
         for source in list(self._sources):
-            process = source.handle.process
+            process = source.running.process
             if process and process.state == "running" and self._isNext(source):
                 if source.sender.taken == source.taken:
-                    self._session.stop(source.handle)
+                    self._session.stop(source.running)
                 source.taken = source.sender.taken
 
     def _reportLost(self, source: _Source) -> None:
         sender = source.sender
-        lost = sender.pushed - sender.lost - sum(source.handle.received.values())
+        lost = sender.pushed - sender.lost - sum(source.running.received.values())
         if lost > 0:
             text = _("{lost} of {pushed} images from Python did not reach the acquisition process.")
             self._callbacks.report(Event("push-lost", text.format(lost=lost, pushed=sender.pushed), "error"))
 
 
 def _isStopping(source: _Source) -> bool:
-    return source.handle.process is None or source.handle.process.state == "stopping"
+    return source.running.process is None or source.running.process.state == "stopping"
 
 
 def imageLike(frame: Frame, array: Pixels, name: str) -> Image:

@@ -133,7 +133,7 @@ class RecordingControl:
         checkAttributes(attributes)
         given = [(one.plan["folder"], one.name) for one in self._recordings if one.plan and not one.settled]
         pattern = name.strip() or self.namePattern.strip() or DATE_NAME
-        sources = [handle.settings for handle in self._session.running()]
+        sources = [source.settings for source in self._session.running()]
 
         def prepare(note: Note) -> tuple[str, str]:
             note(folder)
@@ -238,7 +238,7 @@ class RecordingControl:
         (None before); ``kept`` (seconds, frames, bytes in memory; None when nothing is kept); ``built``, the part that
         is in the scene, from 0 to 1.
         """
-        storages = [handle.storage for handle in self._session.handles]
+        storages = [source.storage for source in self._session.sources]
         free = [one["free"] for one in storages if one.get("free") is not None]
         kept = [one["kept"] for one in storages if one.get("kept")]
         last, current = (self._recordings[-1] if self._recordings else RecordingState(0, "", {})), self._current
@@ -262,8 +262,8 @@ class RecordingControl:
         }
 
     def _writing(self) -> dict[str, Any] | None:
-        handles = [handle for one in self._recordings for handle in one.writing]
-        found = [handle.storage["writing"] for handle in handles if handle.storage.get("writing")]
+        sources = [source for one in self._recordings for source in one.writing]
+        found = [source.storage["writing"] for source in sources if source.storage.get("writing")]
         if found:
             same = [one for one in found if one["unit"] == found[0]["unit"]]
             done, total = sum(one["done"] for one in same), sum(one["total"] for one in same)
@@ -358,11 +358,11 @@ class RecordingControl:
         self._builder.stop()
         self._builder.disconnect("timeout()", self._build)
 
-    def _startupCommands(self, handle: RunningSource) -> list[Command]:
+    def _startupCommands(self, source: RunningSource) -> list[Command]:
         commands: list[Command] = []
         if self._current:
-            self._current.expect([handle])
-            commands += [Record(**self._current.plan), *map(RecordEvent, self._current.eventsOf(handle))]
+            self._current.expect([source])
+            commands += [Record(**self._current.plan), *map(RecordEvent, self._current.eventsOf(source))]
         elif self._repairFolder:
             commands.append(Repair(self._repairFolder))
         if self._keep:
@@ -376,25 +376,25 @@ class RecordingControl:
         if self._current:
             self._session.broadcast(RecordEvent(event))
 
-    def _takeStorage(self, handle: RunningSource, message: StorageReport) -> None:
-        self._count(handle, message.storage.get("stored"))
+    def _takeStorage(self, source: RunningSource, message: StorageReport) -> None:
+        self._count(source, message.storage.get("stored"))
 
-    def _takeRecorded(self, handle: RunningSource, message: RecordedReport) -> None:
-        one = self._count(handle, message.stored)
+    def _takeRecorded(self, source: RunningSource, message: RecordedReport) -> None:
+        one = self._count(source, message.stored)
         if one:
-            one.closed(handle, message.unfinished)
+            one.closed(source, message.unfinished)
             self._add(one, message.recorded, message.messages)
         self._settle()
 
-    def _takeRepaired(self, handle: RunningSource, message: RepairedReport) -> None:
+    def _takeRepaired(self, source: RunningSource, message: RepairedReport) -> None:
         self._addRepaired(message.repaired)
         self._settle()
 
-    def _count(self, handle: RunningSource, stored: Mapping[str, Any] | None) -> RecordingState | None:
+    def _count(self, source: RunningSource, stored: Mapping[str, Any] | None) -> RecordingState | None:
         """Take the counts of a recording; return it when it is one of this session."""
         one = next((one for one in self._recordings if stored and one.id == stored["id"]), None)
         if one and stored:
-            one.count(handle, stored)
+            one.count(source, stored)
         return one
 
     def _addRepaired(self, found: Repaired) -> None:
@@ -476,8 +476,8 @@ class RecordingControl:
 
     def _repairAfter(self, one: RecordingState) -> None:
         """Let another process finish the files of processes that ended before they closed them."""
-        ended = [handle for handle in one.writing if handle.ended]
-        one.writing = [handle for handle in one.writing if handle not in ended]
+        ended = [source for source in one.writing if source.ended]
+        one.writing = [source for source in one.writing if source not in ended]
         if not ended or not one.plan:
             return
         one.interrupted = True

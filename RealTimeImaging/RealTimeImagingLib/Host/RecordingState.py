@@ -61,33 +61,33 @@ class RecordingState:
 
     # ---- changes
 
-    def expect(self, handles: list[RunningSource]) -> None:
+    def expect(self, sources: list[RunningSource]) -> None:
         """Wait for these sources: each reports when its files are closed."""
-        self.writing += [handle for handle in handles if handle not in self.writing]
-        for handle in handles:
-            self._joined.setdefault(handle, self._places)
+        self.writing += [source for source in sources if source not in self.writing]
+        for source in sources:
+            self._joined.setdefault(source, self._places)
 
     def addEvent(self, event: Event) -> None:
         """Note an event of Slicer's side."""
         self._events.append((self._places, event))
         self._places += 1
 
-    def eventsOf(self, *handles: RunningSource) -> list[Event]:
+    def eventsOf(self, *sources: RunningSource) -> list[Event]:
         """Return the events of Slicer's side since the first of these sources began to record.
 
         A process that replaces another one, or repairs its files, stores them again.
         """
-        first = min((self._joined.get(handle, self._places) for handle in handles), default=0)
+        first = min((self._joined.get(source, self._places) for source in sources), default=0)
         return [event for place, event in self._events if place >= first]
 
-    def count(self, handle: RunningSource, stored: Mapping[str, Any]) -> None:
+    def count(self, source: RunningSource, stored: Mapping[str, Any]) -> None:
         """Take the counts of this recording from a source's process.
 
         Call it after :meth:`RunningSource.takeCounts` with the same message.
         """
-        self._stored[handle] = dict(stored)
+        self._stored[source] = dict(stored)
         self.addValues(stored["values"])
-        self._before[handle] = (handle.recorded - stored["recorded"], handle.failed - stored["failed"])
+        self._before[source] = (source.recorded - stored["recorded"], source.failed - stored["failed"])
         now = time.monotonic()
         self._sizes.append((now, sum(one["bytes"] for one in self._stored.values())))
         while now - self._sizes[0][0] > RATE_TIME:
@@ -97,12 +97,12 @@ class RecordingState:
         """Note files of values, each once."""
         self.values += [path for path in paths if path not in self.values]
 
-    def closed(self, handle: RunningSource, unfinished: str) -> None:
+    def closed(self, source: RunningSource, unfinished: str) -> None:
         """Note that a source's process has closed its files: its counts are final."""
-        self._before.pop(handle, None)
+        self._before.pop(source, None)
         self._unfinished = self._unfinished or unfinished
-        if handle in self.writing:
-            self.writing.remove(handle)
+        if source in self.writing:
+            self.writing.remove(source)
 
     def stop(self) -> None:
         """End the recording: later images do not belong to it."""
@@ -135,11 +135,11 @@ class RecordingState:
     def counts(self) -> dict[str, Any]:
         """``recorded``, ``failed`` and ``bytes`` of images, ``messages`` (recorded, failed)."""
         recorded = failed = 0
-        for handle, stored in self._stored.items():
-            before = self._before.get(handle)
+        for source, stored in self._stored.items():
+            before = self._before.get(source)
             # A source reports its own counts with each image, and the counts of the recording twice a second.
-            recorded += handle.recorded - before[0] if before else stored["recorded"]
-            failed += handle.failed - before[1] if before else stored["failed"]
+            recorded += source.recorded - before[0] if before else stored["recorded"]
+            failed += source.failed - before[1] if before else stored["failed"]
         messages = [stored["messages"] for stored in self._stored.values()]
         return {
             "recorded": recorded,

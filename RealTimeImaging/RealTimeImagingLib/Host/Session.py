@@ -90,7 +90,7 @@ class Session:
         """Alarm for streams whose images stay away."""
         self.onStart: Signal[[]] = Signal()
         """Emitted when a source starts and no other runs."""
-        self.handles: list[RunningSource] = []
+        self.sources: list[RunningSource] = []
         """Sources in the statistics: running ones, and those stopped since the first of them was started."""
         self._retired: list[RunningSource] = []
 
@@ -106,50 +106,50 @@ class Session:
         self._checkFree(name)
         self._retire(name)
         if not self.active():
-            self.handles.clear()
+            self.sources.clear()
             self.display.reset()
             self.onStart.emit()
-        handle = RunningSource(settings)
-        handle.streams[name] = name
-        handle.process = AcquisitionProcess(
+        source = RunningSource(settings)
+        source.streams[name] = name
+        source.process = AcquisitionProcess(
             settings,
-            lambda: handle.pushSender.startupCommands() if handle.pushSender else self.startupCommands(handle),
-            lambda message: self.reports.deliver(message, handle),
+            lambda: source.pushSender.startupCommands() if source.pushSender else self.startupCommands(source),
+            lambda message: self.reports.deliver(message, source),
             self._batchEnded,
             # The slots of an ended process are still mapped: its last frames are shown before its replacement starts.
-            lambda: self._died(handle),
+            lambda: self._died(source),
         )
-        self.handles.append(handle)
+        self.sources.append(source)
         if kind.host:
-            handle.hostPart = kind.host(settings, handle.send)
+            source.hostPart = kind.host(settings, source.send)
         if kind.fromSlicer:
             lost = partial(self._report, "push-lost", "error")
-            startup = partial(self.startupCommands, handle)
-            handle.pushSender = PushSender(handle.process.folders, handle.process.send, lost, startup)
+            startup = partial(self.startupCommands, source)
+            source.pushSender = PushSender(source.process.folders, source.process.send, lost, startup)
         self._onChange()
-        return handle
+        return source
 
-    def startupCommands(self, handle: RunningSource) -> list[Command]:
+    def startupCommands(self, source: RunningSource) -> list[Command]:
         """Return the commands with which a process of this source starts."""
-        return [command for provide in self.startupProviders for command in provide(handle)]
+        return [command for provide in self.startupProviders for command in provide(source)]
 
-    def claim(self, handle: RunningSource, stream: str) -> None:
+    def claim(self, source: RunningSource, stream: str) -> None:
         """Give a source a stream of this name.
 
         :raises SettingsError: another running source has it.
         """
-        if stream not in handle.streams:
+        if stream not in source.streams:
             self._checkFree(stream)
-            handle.streams[stream] = stream
+            source.streams[stream] = stream
 
     def _checkFree(self, stream: str) -> None:
-        if any(stream in handle.streams.values() for handle in self.active()):
+        if any(stream in source.streams.values() for source in self.active()):
             text = _("A running source has the volume name {name} already. Give this one another name.")
             raise SettingsError(text.format(name=stream))
 
-    def stop(self, handle: RunningSource | None = None) -> None:
+    def stop(self, source: RunningSource | None = None) -> None:
         """Stop one source or all; the last frames and counts arrive within two seconds."""
-        for one in [handle] if handle else self.running():
+        for one in [source] if source else self.running():
             if one.process:
                 one.process.stop()
             one.endHostPart()
@@ -163,13 +163,13 @@ class Session:
         """
         running = self.running()
         self.stop()
-        for handle in running:
-            if handle.process:
-                handle.process.waitForEnd(written)
-            if not handle.ended and handle not in self._retired:
-                handle.retired = True
-                self._retired.append(handle)
-        self.handles = [handle for handle in self.handles if not handle.retired]
+        for source in running:
+            if source.process:
+                source.process.waitForEnd(written)
+            if not source.ended and source not in self._retired:
+                source.retired = True
+                self._retired.append(source)
+        self.sources = [source for source in self.sources if not source.retired]
         self.display.stop()
         self.messages.clear()
 
@@ -181,39 +181,39 @@ class Session:
 
     def runningWith(self, stream: str) -> RunningSource | None:
         """Return the running source of a stream; None when there is none."""
-        for handle in self.handles:
-            if not handle.ended and (stream in handle.counts or stream in handle.streams.values()):
-                return handle
+        for source in self.sources:
+            if not source.ended and (stream in source.counts or stream in source.streams.values()):
+                return source
         return None
 
     def running(self) -> list[RunningSource]:
         """Return the sources that have not ended."""
-        return [handle for handle in [*self._retired, *self.handles] if not handle.ended]
+        return [source for source in [*self._retired, *self.sources] if not source.ended]
 
     def streams(self) -> dict[str, StreamCounts]:
         """Return the counts of every stream in the statistics, the latest of each name."""
-        return {name: counts for handle in self.handles for name, counts in handle.counts.items()}
+        return {name: counts for source in self.sources for name, counts in source.counts.items()}
 
     def active(self) -> list[RunningSource]:
         """Return the sources that run and are not about to end."""
-        return [handle for handle in self.handles if not handle.ended and handle.state != "stopping"]
+        return [source for source in self.sources if not source.ended and source.state != "stopping"]
 
     def _retire(self, stream: str) -> None:
         # Waiting for the end of a stopping source would block the window.
         self.display.showAll()
         active = self.active()
-        for handle in self.handles:
-            if not handle.ended and (not active or stream in handle.streams.values()):
-                handle.retired = True
-                self._retired.append(handle)
-        self.handles = [handle for handle in self.handles if not handle.retired]
-        self._retired = [handle for handle in self._retired if not handle.ended]
+        for source in self.sources:
+            if not source.ended and (not active or stream in source.streams.values()):
+                source.retired = True
+                self._retired.append(source)
+        self.sources = [source for source in self.sources if not source.retired]
+        self._retired = [source for source in self._retired if not source.ended]
 
     def broadcast(self, command: Command) -> list[RunningSource]:
         """Send a command to all sources that are not about to end; return these."""
         active = self.active()
-        for handle in active:
-            handle.sendCommand(command)
+        for source in active:
+            source.sendCommand(command)
         return active
 
     # ---- figures
@@ -227,14 +227,14 @@ class Session:
         counts device messages by the device's name.
         """
         now = time.time()
-        counts = [one for handle in self.handles for one in handle.counts.values()]
+        counts = [one for source in self.sources for one in source.counts.values()]
         return {
             "received": sum(one.received for one in counts),
             "shown": sum(one.shown for one in counts),
             "skipped": sum(one.skipped for one in counts),
-            "recorded": sum(handle.recorded for handle in self.handles),
-            "rejected": sum(handle.rejected for handle in self.handles),
-            "failed": sum(handle.failed for handle in self.handles),
+            "recorded": sum(source.recorded for source in self.sources),
+            "rejected": sum(source.rejected for source in self.sources),
+            "failed": sum(source.failed for source in self.sources),
             "fps": round(sum(one.framesPerSecond(now) for one in counts), 2),
             "latencyMs": self.display.latency.toJSON(),
             "mainThreadMs": self.display.mainThread.toJSON(),
@@ -247,78 +247,78 @@ class Session:
 
     def _messageCounts(self) -> dict[str, int]:
         total: dict[str, int] = {}
-        for handle in self.handles:
-            for device, count in handle.messages.items():
+        for source in self.sources:
+            for device, count in source.messages.items():
                 total[device] = total.get(device, 0) + count
         return total
 
     # ---- reports of the processes
 
-    def _count(self, handle: RunningSource, message: Counted) -> None:
+    def _count(self, source: RunningSource, message: Counted) -> None:
         if message.counts:
-            handle.takeCounts(message.counts)
+            source.takeCounts(message.counts)
 
-    def _ready(self, handle: RunningSource, message: Ready) -> None:
-        self._settle(handle)
-        if handle.pushSender:
-            handle.pushSender.resend()
+    def _ready(self, source: RunningSource, message: Ready) -> None:
+        self._settle(source)
+        if source.pushSender:
+            source.pushSender.resend()
 
-    def _queue(self, handle: RunningSource, message: FrameReport) -> None:
-        if handle.retired:
-            if handle.process:
-                handle.process.release([message.place])
+    def _queue(self, source: RunningSource, message: FrameReport) -> None:
+        if source.retired:
+            if source.process:
+                source.process.release([message.place])
             return
-        stream = self._streamName(handle, message.frame.stream)
-        self.watch.note(handle, stream, message.frame.number, message.frame.receiveTime)
-        self.display.take(handle, message.place, replace(message.frame, stream=stream))
+        stream = self._streamName(source, message.frame.stream)
+        self.watch.note(source, stream, message.frame.number, message.frame.receiveTime)
+        self.display.take(source, message.place, replace(message.frame, stream=stream))
 
-    def _takeDeviceMessage(self, handle: RunningSource, message: DeviceReport) -> None:
-        if not handle.retired:
-            self.messages.take(handle, message.message)
+    def _takeDeviceMessage(self, source: RunningSource, message: DeviceReport) -> None:
+        if not source.retired:
+            self.messages.take(source, message.message)
 
-    def _takeStorage(self, handle: RunningSource, message: StorageReport | RecordedReport) -> None:
-        handle.storage = message.storage
+    def _takeStorage(self, source: RunningSource, message: StorageReport | RecordedReport) -> None:
+        source.storage = message.storage
 
-    def _takeStatus(self, handle: RunningSource, message: StatusReport) -> None:
-        handle.status, handle.remedy, handle.hangs = message.status, message.remedy, bool(message.hangs)
+    def _takeStatus(self, source: RunningSource, message: StatusReport) -> None:
+        source.status, source.remedy, source.hangs = message.status, message.remedy, bool(message.hangs)
 
-    def _takeDetails(self, handle: RunningSource, message: DetailsReport) -> None:
-        handle.details = message.details
+    def _takeDetails(self, source: RunningSource, message: DetailsReport) -> None:
+        source.details = message.details
 
-    def _takeBroadcast(self, handle: RunningSource, message: BroadcastReport) -> None:
-        handle.broadcast = message.broadcast
+    def _takeBroadcast(self, source: RunningSource, message: BroadcastReport) -> None:
+        source.broadcast = message.broadcast
 
-    def _taken(self, handle: RunningSource, message: Taken) -> None:
-        if handle.pushSender:
-            handle.pushSender.take(message)
+    def _taken(self, source: RunningSource, message: Taken) -> None:
+        if source.pushSender:
+            source.pushSender.take(message)
 
-    def _takeEvent(self, handle: RunningSource, message: EventReport) -> None:
+    def _takeEvent(self, source: RunningSource, message: EventReport) -> None:
         event = message.event
-        handle.takeEvent(event)
-        self.watch.heard(handle, event)
+        source.takeEvent(event)
+        self.watch.heard(source, event)
         # An event without counts is about the end of a process, which cannot record it itself.
         self._callbacks.report(event, own=message.counts is None)
 
-    def _streamName(self, handle: RunningSource, name: str) -> str:
-        if name not in handle.streams:
+    def _streamName(self, source: RunningSource, name: str) -> str:
+        if name not in source.streams:
             taken = {used for other in self.active() for used in other.streams.values()}
-            handle.streams[name] = freeName(name, taken)
-        return handle.streams[name]
+            source.streams[name] = freeName(name, taken)
+        return source.streams[name]
 
-    def _died(self, handle: RunningSource) -> None:
-        self._settle(handle)
-        handle.peers.clear()
+    def _died(self, source: RunningSource) -> None:
+        self._settle(source)
+        source.peers.clear()
 
-    def _settle(self, handle: RunningSource) -> None:
+    def _settle(self, source: RunningSource) -> None:
         # Frames that the ended process had received and not passed on are never shown.
         self.display.showAll()
-        for name, total in handle.received.items():
-            handle.counts.setdefault(self._streamName(handle, name), StreamCounts()).settle(total)
+        for name, total in source.received.items():
+            source.counts.setdefault(self._streamName(source, name), StreamCounts()).settle(total)
 
     def _batchEnded(self) -> None:
-        for handle in [*self._retired, *self.handles]:
-            if handle.ended:
-                handle.endHostPart()
+        for source in [*self._retired, *self.sources]:
+            if source.ended:
+                source.endHostPart()
         self.display.showDue()
         self._onChange()
 

@@ -93,14 +93,14 @@ class SimulatedScanners:
         options = [folder, "--fps", str(fps), "--keep", str(KEEP), "--loop", *(("--input", source) if source else ())]
         scanner = SimulatedScanner(options, self._failed)
         try:
-            handle = self._start(FolderSettings(folder=folder, existing="all"), ("simulated scanner", source))
+            running = self._start(FolderSettings(folder=folder, existing="all"), ("simulated scanner", source))
             scanner.start()
         except RealTimeImagingError:
             scanner.close()
             removeWorkFolders([folder])
             raise
-        self._running.append((scanner, handle, folder))
-        return handle
+        self._running.append((scanner, running, folder))
+        return running
 
     def run(self, *options: object) -> None:
         """Start a simulated scanner that writes to a folder, or sends to a source, of yours.
@@ -121,14 +121,14 @@ class SimulatedScanners:
         scanner.start()
         self._devices.append(scanner)
 
-    def isSimulated(self, handle: RunningSource) -> bool:
+    def isSimulated(self, source: RunningSource) -> bool:
         """Return True for a source that shows the images of a simulated scanner."""
-        return any(shown is handle for _scanner, shown, _folder in self._running)
+        return any(shown is source for _scanner, shown, _folder in self._running)
 
-    def end(self, handle: RunningSource | None = None) -> None:
+    def end(self, source: RunningSource | None = None) -> None:
         """Ask the scanner of a source, or all scanners, to end; return at once."""
-        ending = [] if handle else self._devices
-        for scanner in [*ending, *(one for one, shown, _folder in self._running if handle in (None, shown))]:
+        ending = [] if source else self._devices
+        for scanner in [*ending, *(one for one, shown, _folder in self._running if source in (None, shown))]:
             scanner.end()
 
     def update(self) -> None:

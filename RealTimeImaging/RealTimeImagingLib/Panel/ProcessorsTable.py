@@ -19,12 +19,12 @@ COUNTS, LATENCY = range(2, 4)
 
 def stateOf(processor: RunningProcessor) -> str:
     """Return the state of a function, a name of ``SYMBOLS``."""
-    if processor.state == "failed" or processor.handle.details.get("problem"):
+    if processor.state == "failed" or processor.resultSource.details.get("problem"):
         return "error"
     figures = processor.statistics()
     if processor.state != "running" or not figures.get("received"):
         return "waiting"
-    failing = processor.isFailing(time.monotonic()) or processor.handle.details.get("restarted")
+    failing = processor.isFailing(time.monotonic()) or processor.resultSource.details.get("restarted")
     return "slow" if failing else "receiving"
 
 
@@ -84,5 +84,5 @@ def _row(processor: RunningProcessor) -> Row:
     tips = (tip, tip, words or tip, words or tip)
     runs = processor.state != "stopping"
     # A function that finishes its images can still be stopped.
-    enabled = runs, runs or processor.handle.ending
+    enabled = runs, runs or processor.resultSource.ending
     return Row(processor, stateOf(processor), (processor.stream, counts, latency), tips, enabled)
