@@ -57,10 +57,12 @@ def module(slicer, caplog):
         settings.remove(key)
     for key, value in kept.items():
         settings.setValue(key, value)
-    assert slicerhost.leftovers() == []
+    left = slicerhost.leftovers()
+    assert left == [], left
     assert not slicerhost.slotErrors, slicerhost.slotErrors[0].text
-    assert not slicerhost.vtkMessages
-    assert workFolders() == []
+    assert not slicerhost.vtkMessages, slicerhost.vtkMessages
+    folders = workFolders()
+    assert folders == [], folders
 
 
 @pytest.fixture
