@@ -224,8 +224,9 @@ def test_a_message_above_the_limit_is_told_at_once_and_passed_over():
     assert receiver.counts.messages == 1
 
 
-def test_texts_and_lists_have_a_lower_limit():
-    problem = give(Receiver(), framed("POINT", b"", size=136 * 200_000))[0]
+@pytest.mark.parametrize(("type_", "size"), [("POINT", 136 * 200_000), ("TDATA", 70 * 15_000), ("QTDATA", 50 * 21_000)])
+def test_texts_and_lists_have_a_lower_limit(type_, size):
+    problem = give(Receiver(), framed(type_, b"", size=size))[0]
     assert (problem.code, problem.fatal) == ("too-large", False)
 
 

@@ -9,7 +9,7 @@ from RealTimeImagingLib import SettingsError
 from RealTimeImagingLib.Model.DeviceMessage import DeviceMessage
 from RealTimeImagingLib.Model.Frame import Image
 from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
-from RealTimeImagingLib.Sources.OpenIGTLink.Tracking import WAIT, Clocks, Moment, Sweep, TrackedImages
+from RealTimeImagingLib.Sources.OpenIGTLink.Tracking import MOST_CLOCKED, WAIT, Clocks, Moment, Sweep, TrackedImages
 from RealTimeImagingLib.Sources.Source import Arrival
 from unit.openIGTLinkSource import Link, sendAll
 from unit.sweeps import sweepImage, sweepMessages, sweepPose
@@ -88,6 +88,17 @@ def test_two_clocks_meet_on_either_of_them():
     assert image.by(pose.clock) == pytest.approx(pose.seconds, abs=1e-6)
     assert pose.by(image.clock) == pytest.approx(102, abs=1e-6)
     assert Moment(NOW, None).by(pose.clock) == pytest.approx(3700.45, abs=1e-6)
+
+
+def test_a_flood_of_devices_gets_arrival_times():
+    clocks = Clocks()
+    for number in range(MOST_CLOCKED + 1):
+        last = clocks.moment("a", f"Tool {number}", NOW, 100.0)
+    assert last == Moment(NOW, None)
+    assert local(clocks, "b", "Probe", NOW, 100.0) == NOW
+    assert clocks.moment("a", "Tool 0", NOW + 1, 101.0).clock
+    clocks.forget("a")
+    assert clocks.moment("a", "New", NOW, 100.0).clock
 
 
 # Waiting

@@ -267,6 +267,10 @@ ownCodecs: dict[str, Callable[[], Message]] = {}
 """Classes of this package by message type."""
 
 
+SMALL_LIMIT = 1 << 24
+"""Most bytes of a message whose content becomes many small objects, which take about ten times as much memory."""
+
+
 class WireMessage(MessageBase):
     """Base class of messages with a codec of this package, in the style of pyigtl.
 
@@ -277,6 +281,8 @@ class WireMessage(MessageBase):
     TYPE = ""
     BULK = False
     """True for content that becomes arrays; False for content that becomes many small objects."""
+    LIMIT = SMALL_LIMIT
+    """Most bytes of content that becomes many small objects."""
 
     message_type: str
     device_name: str
@@ -315,16 +321,12 @@ def codec(*types: str) -> Callable[[_Made], _Made]:
     return register
 
 
-SMALL_LIMIT = 1 << 24
-"""Most bytes of a message whose content becomes many small objects, which take about ten times as much memory."""
-
-
 def limitOf(message: Message, limit: int) -> int:
     """Return the most bytes that are read into a message.
 
     :param limit: most bytes of any message.
     """
-    return limit if getattr(message, "BULK", False) else min(limit, SMALL_LIMIT)
+    return limit if getattr(message, "BULK", False) else min(limit, getattr(message, "LIMIT", SMALL_LIMIT))
 
 
 def unpackContent(message: Message, content: bytes) -> None:
@@ -332,9 +334,10 @@ def unpackContent(message: Message, content: bytes) -> None:
 
     :raises WireError: the content does not fit the type; the code is "no-data" for an empty content.
     """
-    if len(content) > limitOf(message, len(content)):
+    limit = limitOf(message, len(content))
+    if len(content) > limit:
         raise WireError(
-            _("it has {size:,} bytes; the limit of its type is {limit:,}").format(size=len(content), limit=SMALL_LIMIT),
+            _("it has {size:,} bytes; the limit of its type is {limit:,}").format(size=len(content), limit=limit),
             "too-large",
         )
     try:

@@ -71,7 +71,7 @@ class Receiver:
     :param getBuffer: returns memory for exactly the bytes of an image's pixels, or None for own memory. It is called
         for an image after the caller has received the one before.
     :param checkCRC: False skips the checksum.
-    :param sizeLimit: most bytes of one message (16 MiB for messages without arrays).
+    :param sizeLimit: most bytes of one message (16 MiB for messages without arrays, 1 MiB for TDATA and QTDATA).
     :param budgets: memory shared with other connections; None: own budgets of ``sizeLimit`` each.
     :ivar broken: True after a fatal Problem; close the connection.
     :ivar counts: counts of received messages.

@@ -57,6 +57,10 @@ class QuaternionTool:
         return matrixOf(self.position, self.quaternion)
 
 
+TOOLS_LIMIT = 1 << 20
+"""Most bytes of the poses of a tracker, 15,000 tools: each of them becomes a device message."""
+
+
 def matrixOf(position: Vector, quaternion: Quaternion) -> Matrix:
     """Return the pose as 4x4 float64; a quaternion of length 0 does not rotate.
 
@@ -130,6 +134,7 @@ class TrackingDataMessage(RecordsMessage):
     """Poses of the tools of a tracker; ``items`` are :class:`TrackedTool`."""
 
     TYPE = "TDATA"
+    LIMIT = TOOLS_LIMIT
     FORM = recordForm("name S20, type u1, reserved u1, matrix (4,3)>f4")
 
     def _record(self, item: TrackedTool) -> tuple[Any, ...]:
@@ -150,5 +155,6 @@ class QuaternionTrackingDataMessage(RecordsMessage):
     """TDATA with quaternions; ``items`` are :class:`QuaternionTool`."""
 
     TYPE = "QTDATA"
+    LIMIT = TOOLS_LIMIT
     ITEM = QuaternionTool
     FORM = recordForm("name S20, type u1, reserved u1, position 3>f4, quaternion 4>f4")

@@ -35,6 +35,8 @@ WAIT = 0.2
 """Most seconds that an image waits for the pose after it."""
 SILENT = 0.5
 """Seconds without a pose after which no image waits for the tool."""
+MOST_CLOCKED = 500
+"""Most devices of a connection with a clock: a new device searches among all. Others have arrival times."""
 MOST_WAITING = 100
 """Most images that wait; the oldest goes on."""
 KEPT = 10.0
@@ -95,8 +97,8 @@ class Clocks:
     """
 
     def __init__(self) -> None:
-        self._clocks: dict[tuple[str, str], Clock] = {}
-        self._last: dict[tuple[str, str], float] = {}
+        self._senders: dict[str, dict[str, tuple[Clock, float]]] = {}
+        """By connection and device: its clock, and its last device time."""
 
     def moment(self, sender: str, device: str, arrival: float, deviceTime: float | None) -> Moment:
         """Return the time of a message.
@@ -105,29 +107,24 @@ class Clocks:
         :param arrival: seconds since the epoch (UTC). A message without a device time, or with one that does not
             increase, has this time.
         """
-        key = (sender, device)
-        last = self._last.get(key, -math.inf)
+        devices = self._senders.setdefault(sender, {})
+        clock, last = devices.get(device, (None, -math.inf))
+        if clock is None and len(devices) >= MOST_CLOCKED:
+            return Moment(arrival, None)
         if deviceTime is None or not math.isfinite(deviceTime) or last - SET_BACK <= deviceTime <= last:
-            known = self._clocks.get(key)
-            return Moment(arrival - known.offset if known else arrival, known)
-        if deviceTime < last:
-            self._clocks.pop(key)
-        self._last[key] = deviceTime
+            return Moment(arrival - clock.offset if clock else arrival, clock)
         delay = arrival - deviceTime
-        clock = self._clocks.get(key)
-        if clock is None:
-            shared = (one for (whose, _device), one in self._clocks.items() if whose == sender)
-            near = min(shared, key=lambda one: abs(delay - one.offset), default=None)
+        if clock is None or deviceTime < last:
+            others = (one for name, (one, _last) in devices.items() if name != device)
+            near = min(others, key=lambda one: abs(delay - one.offset), default=None)
             clock = near if near and abs(delay - near.offset) <= SAME_CLOCK else Clock()
-            self._clocks[key] = clock
+        devices[device] = clock, deviceTime
         clock.note(arrival, delay)
         return Moment(deviceTime, clock)
 
     def forget(self, sender: str) -> None:
         """Forget the clocks of a connection that has ended."""
-        for known in (self._clocks, self._last):
-            for key in [key for key in known if key[0] == sender]:
-                del known[key]
+        self._senders.pop(sender, None)
 
 
 class TrackedImages:
