@@ -191,6 +191,16 @@ def statusError(world):
     sendAll(peer, StatusMessage(1, 0, "", "", device_name="Scanner"))
 
 
+def longStatusError(world):
+    """A reason of a megabyte does not fill the panel."""
+    server(world)
+    peer = world.connect()
+    sendAll(peer, StatusMessage(13, 0, "Not ready", "warm " * 200_000, device_name="Scanner"))
+    text = f"Scanner reports an error: Not ready, {'warm ' * 39}warm… (code 13). See the device for the reason."
+    yield Says((text,), None, "device-error", (text,))
+    sendAll(peer, StatusMessage(1, 0, "", "", device_name="Scanner"))
+
+
 def posesButNoImage(world):
     server(world)
     peer = world.connect()
@@ -286,6 +296,7 @@ FAULTS = [
     impossibleSize,
     noVoxels,
     statusError,
+    longStatusError,
     posesButNoImage,
     hostUnknown,
     pytest.param(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ...Model.DeviceMessage import shortened
 from ...Model.Event import Remedy
 from ...Model.Text import joined, textsOf
 from ...OpenIGTLink import Message, Problem, StatusMessage
@@ -171,7 +172,7 @@ class Diagnosis:
 def failureOf(message: StatusMessage) -> str:
     """Return the sentence about a STATUS that is an error."""
     device = message.device_name or _("The device")
-    words = ", ".join(one.strip().rstrip(".") for one in (message.errorName, message.message) if one.strip())
+    words = ", ".join(shortened(one).rstrip(".") for one in (message.errorName, message.message) if one.strip())
     text = _("{device} reports an error: {words} (code {code}). See the device for the reason.")
     return text.format(device=device, words=words or _("no reason given"), code=message.code)
 
