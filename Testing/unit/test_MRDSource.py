@@ -117,9 +117,19 @@ def test_the_directions_of_a_flipped_image_are_in_its_meta_attributes(link):
     np.testing.assert_allclose(matrix[:, 1], SPACING[1] * ROW, atol=1e-5)
 
 
-def test_an_image_without_directions_or_size_is_shown_and_named(link):
-    measure(link, [image(phantom(1), read_dir=(0, 0, 0), field_of_view=(0, 0, 0))])
-    assert sameVolumes(link, [1])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"read_dir": (0, 0, 0), "field_of_view": (0, 0, 0)},
+        {"read_dir": tuple(ROW + 0.2 * COLUMN)},
+        {"slice_dir": tuple(NORMAL + 0.2 * ROW)},
+        {"slice_dir": (float("nan"), 0, 0), "phase_dir": (float("inf"), 0, 0)},
+    ],
+    ids=["missing", "plane", "slices", "no number"],
+)
+def test_an_image_without_usable_directions_or_size_is_shown_and_named(link, values):
+    measure(link, [image(phantom(1), **values)] * 2)
+    assert sameVolumes(link, [1, 1])
     assert [one.subject for one in link.codes("no-geometry")] == ["gre"]
 
 

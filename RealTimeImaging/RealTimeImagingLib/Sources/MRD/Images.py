@@ -41,7 +41,7 @@ class Part:
     :param pixels: shape (z, y, x) or (z, y, x, 3|4).
     :param plane: 4x4 float64, voxel index (i, j, k) to millimetres in LPS.
     :param time: seconds since the epoch (UTC), None without a usable time stamp.
-    :param assumed: True when directions or sizes are missing, and the plane is a guess.
+    :param assumed: True for a guessed plane: directions or sizes are missing, or directions are not perpendicular.
     """
 
     words: str
@@ -138,8 +138,9 @@ def _around(directions: tuple[_Choices, ...], field: tuple[float, ...], size: tu
     if row is None or column is None or assumed:
         row, column = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
     normal = np.cross(row, column)
-    if through is not None and float(through @ normal) < 0:
-        normal = -normal
+    if through is not None:
+        normal = normal if float(through @ normal) >= 0 else -normal
+        assumed = assumed or max(abs(float(through @ row)), abs(float(through @ column))) > SQUARE
     sizes, lengths = np.array(size, np.float64), np.array(field, np.float64)
     if not np.isfinite(lengths).all():
         raise FrameError(_("its size or position is not a number"))

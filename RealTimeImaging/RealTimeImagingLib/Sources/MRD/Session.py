@@ -201,7 +201,10 @@ class Session:
             text = _("The slices of {stream} are not evenly spaced. They are shown with equal distances.")
             yield from self._once("uneven", text.format(stream=stream), stream)
         if stacked.assumed:
-            text = _("The images of {stream} have no size or direction. Their place in space is a guess.")
+            text = _(
+                "The images of {stream} have no size, no directions, or directions that are not perpendicular. Their "
+                "place in space is a guess."
+            )
             yield from self._once("no-geometry", text.format(stream=stream), stream)
         yield Arrival(stream, stacked.image, time.time())
 

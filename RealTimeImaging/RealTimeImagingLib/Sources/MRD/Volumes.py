@@ -173,7 +173,7 @@ class Stacked:
     """An image of a volume.
 
     :param uneven: True when the slices are not evenly spaced: they are shown with equal distances.
-    :param assumed: True when directions or sizes are missing.
+    :param assumed: True when directions or sizes are missing, or directions are not perpendicular.
     """
 
     image: Image
