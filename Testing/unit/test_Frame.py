@@ -256,6 +256,15 @@ def test_from_lps_to_ras_and_back():
         (np.array([[1.0, 0, 0, 1e30], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), r"first voxel is 1e\+30 mm"),
         (np.diag([1.0, 2e7, 1, 1]), r"voxels are 2e\+07 mm"),
         (np.diag([1.0, 1, 1e-9, 1]), r"voxels are 1e-09 mm"),
+        (np.array([[2.0, 1e-3, 0, 0], [0, 3, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), None),
+        (
+            np.array([[2.0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+            "axes of the image are 45.0 degrees off",
+        ),
+        (
+            np.array([[1.0, 0, 0, 0], [0, 1e-5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) + 1e-3 * np.eye(4, k=1),
+            "degrees off",
+        ),
     ],
 )
 def test_a_place_that_no_scanner_has_is_named(matrix, words):

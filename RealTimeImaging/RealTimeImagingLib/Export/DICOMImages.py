@@ -181,7 +181,7 @@ def addCine(dataset: Any, frames: Frames, matrix: Matrix, places: range) -> None
 def rightAngled(ijkToRAS: Matrix, shape: tuple[int, ...]) -> Matrix:
     """Find the nearest matrix with axes at right angles; readers of DICOM reject others.
 
-    Rounding in headers tilts axes by up to :data:`ImageFile.SHEAR`. The middle of the volume stays in place.
+    Rounding in headers tilts axes by up to :data:`Frame.SHEAR`. The middle of the volume stays in place.
 
     :param ijkToRAS: 4x4 float64, millimetres.
     :param shape: shape of the volume, (k, j, i) first.

@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 
-from ..Formats.ImageFile import SHEAR, angleError
+from ..Formats.ImageFile import angleError
 from ..Model.Errors import ExportError, RecordingError
 from ..Model.Files import reasonOf
-from ..Model.Frame import LPS_TO_RAS, Matrix, Pixels
+from ..Model.Frame import LPS_TO_RAS, SHEAR, Matrix, Pixels
 from ..Model.Text import textsOf
 from ..Recording import FrameEntry, RecordedPart, openRecording
 from ..Recording.Lines import FrameLine, PartLine, flat, storedType

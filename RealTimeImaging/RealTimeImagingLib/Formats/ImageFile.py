@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..Model.Errors import FrameError, MissingPackageError, NotAnImageError, RealTimeImagingError
-from ..Model.Frame import GetBuffer, Image, Matrix, Pixels, asShown, shownType
+from ..Model.Frame import SHEAR, GetBuffer, Image, Matrix, Pixels, asShown, shownType
 from ..Model.Text import textsOf
 from .Raw import Stored, readArray
 
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 8 << 30
 """Largest accepted image in bytes. A header that declares more counts as damaged."""
-SHEAR = 1e-3
-"""Largest cosine between two axes that counts as a right angle. float32 headers are exact to about 1e-6, and half a
-voxel of shear over 512 voxels becomes visible."""
 
 
 class ImageFile(ABC):

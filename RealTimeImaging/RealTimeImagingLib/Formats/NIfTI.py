@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..Model.Errors import NotAnImageError
-from ..Model.Frame import Matrix
+from ..Model.Frame import SHEAR, Matrix
 from ..Model.Text import textsOf
-from .ImageFile import DEFAULT_LIMIT, SHEAR, VolumeFile, Volumes, angleError, sinceFirst
+from .ImageFile import DEFAULT_LIMIT, VolumeFile, Volumes, angleError, sinceFirst
 from .Inflate import Inflated, Streamed, isPacked
 from .Pairs import voxelsOf
 from .Raw import RawBytes, Stored, readStart

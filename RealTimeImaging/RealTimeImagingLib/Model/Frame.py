@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import combinations
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +38,9 @@ FARTHEST = 1e6
 """Millimetres from the origin beyond which no scanner has a voxel; also the largest size of a voxel."""
 SMALLEST = 1e-6
 """Least size of a voxel, millimetres: that of an atomic force microscope is larger."""
+SHEAR = 1e-3
+"""Largest cosine between two axes that counts as a right angle. float32 headers are exact to about 1e-6, and half a
+voxel of shear over 512 voxels becomes visible."""
 NO_PLACE = "NoPlace"
 """Attribute of an image that is shown at the origin: what its sender gives instead of a usable position."""
 
@@ -190,6 +195,12 @@ def geometryRemark(image: Image, stream: str) -> Text | None:
     text = _(
         "{stream}: the first voxel is {value} mm from the origin. The image is shown there; a view may stay black."
     )
+    if name == "shear":
+        text = _(
+            "{stream}: the axes of the image are {value} degrees off the right angle. Slice views show it sheared, as "
+            "its sender says. Most modules and file formats need right angles."
+        )
+        return joined(text.format(stream=stream, value=f"{value:.1f}"), _("Check the matrix at the sender."))
     if name == "size":
         text = _("{stream}: the voxels are {value} mm in size. The image keeps this size; a view may stay black.")
     advice = _("Check the units, the position and the spacing at the sender.")
@@ -202,7 +213,11 @@ def _unlikely(matrix: bytes) -> tuple[str, float] | None:
     *sizes, distance = (math.hypot(*(row[column] for row in rows[:3])) for column in range(4))
     if distance > FARTHEST:
         return "place", distance
-    return next((("size", size) for size in sizes if not SMALLEST <= size <= FARTHEST), None)
+    if wrong := next((size for size in sizes if not SMALLEST <= size <= FARTHEST), None):
+        return "size", wrong
+    directions = [[row[column] / sizes[column] for row in rows[:3]] for column in range(3)]
+    cosine = max(abs(sum(map(operator.mul, *pair))) for pair in combinations(directions, 2))
+    return ("shear", math.degrees(math.asin(min(1.0, cosine)))) if cosine > SHEAR else None
 
 
 def _determinant(axes: list[list[float]], lengths: list[float]) -> float:
