@@ -5,10 +5,10 @@ import textwrap
 import threading
 
 import pytest
-from RealTimeImagingLib.Recording import Recorder, repair
+from RealTimeImagingLib.Recording import MessageRecorder, Recorder, repair
 from RealTimeImagingLib.Recording.Lines import FrameLine
 from unit.conftest import snapshot
-from unit.recordings import assertHolds, assertRepaired, bytesOf, child, frame, manifestOf, recorder
+from unit.recordings import assertHolds, assertRepaired, bytesOf, child, deviceMessage, frame, manifestOf, recorder
 
 # Living processes
 
@@ -216,6 +216,47 @@ def test_locks_of_other_programs_stay(tmp_path, text):
 
 
 # Damaged files
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a right of their own on Windows")
+@pytest.mark.parametrize("name", ["Test-Scan.raw", "Test.messages.jsonl", "Test-Probe.seq.mha"])
+def test_a_file_behind_a_link_is_not_changed(tmp_path, name):
+    folder, other = tmp_path / "recordings", tmp_path / "other"
+    folder.mkdir()
+    deadRecording(folder, [frame(0)])
+    deadMessages(folder)
+    other.write_bytes((folder / name).read_bytes() + b"of the user")
+    before = other.read_bytes()
+    (folder / name).unlink()
+    (folder / name).symlink_to(other)
+    texts = [found.event.text for found in repair(str(folder))]
+    assert len(texts) == 2
+    assert other.read_bytes() == before
+    if not name.endswith(".mha"):  # the poses have another file
+        assert any(f"cannot be finished: {name} is a link to a file with more bytes" in text for text in texts)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.parametrize("name", ["Test-Scan.jsonl", "Test-Scan.json", "Test-Scan.events", "Test.messages.jsonl"])
+def test_a_pipe_does_not_stop_the_repair(tmp_path, name):
+    """Without another program at a pipe, reading it never ends."""
+    deadRecording(tmp_path, [frame(0)])
+    deadMessages(tmp_path)
+    deadRecording(tmp_path, [frame(1)], "Whole")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    run = child("-c", "import sys; from RealTimeImagingLib.Recording import repair; repair(sys.argv[1])", tmp_path)
+    assert run.wait(20) == 0, run.kill()
+    run.communicate()
+    assertHolds([str(tmp_path / "Whole-Scan.seq.nhdr")], [frame(1)])
+
+
+def deadMessages(folder):
+    recording = MessageRecorder(str(folder), "Test", {})
+    assert recording.append(deviceMessage(0))
+    recording._file.rest()
+    recording._file.lock.release(remove=False)
+
 
 DAMAGE = [
     *[b"[" * 3000, b"{}", b"[]", b"null", b"1e999", b'{"number":0}', b"\xff\xfe", b'{"a":' * 2000],

@@ -12,6 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterable
+from io import BufferedReader
 from typing import Any
 from xml.etree import ElementTree
 
@@ -82,6 +83,22 @@ def openPrivate(path: str, flags: int) -> int:
     if made:
         _allow(path, 0o640)
     return handle
+
+
+def openRegular(path: str) -> BufferedReader:
+    """Open a regular file for reading. Reading a pipe or a device may never end.
+
+    :raises OSError: the file cannot be opened, or is something else.
+    """
+    return open(path, "rb", opener=_openRegular)
+
+
+def _openRegular(path: str, flags: int) -> int:
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, _("it is a folder, pipe or device, not a file"), path)
 
 
 def makePrivateFolder(path: str, new: bool = False) -> None:

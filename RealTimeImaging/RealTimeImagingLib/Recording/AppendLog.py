@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ..Model.Errors import FrameError, RecordingError
 from ..Model.Event import Event
-from ..Model.Files import openPrivate, parsedJSON, reasonOf, replaceFile, writeAll
+from ..Model.Files import openPrivate, openRegular, parsedJSON, reasonOf, replaceFile, writeAll
 from ..Model.Text import textsOf
 from .Header import checkAttributes
 from .Layout import LOCK, MANIFEST, nothingIsNamed
@@ -366,7 +366,7 @@ def scanLines(path: str, take: Callable[[int, bytes], None], parse: Callable[[by
     :raises OSError: the file cannot be read.
     """
     found = Scan()
-    with open(path, "rb") as file:
+    with openRegular(path) as file:
         for place, text in enumerate(file):
             found.size += len(text)
             if not text.endswith(b"\n"):
@@ -391,7 +391,7 @@ def readManifest(path: str, base: str) -> dict[str, Any] | None:
     :raises OSError: the file cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with openRegular(path) as file:
             manifest = parsedJSON(file.read())
     except FileNotFoundError:
         return None
@@ -420,7 +420,11 @@ def writeManifest(path: str, manifest: Mapping[str, Any]) -> None:
 def cutFile(path: str, size: int) -> None:
     """Remove what follows the first ``size`` bytes of a file.
 
-    :raises OSError: the file is missing or cannot be cut.
+    :raises OSError: the file is missing or cannot be cut, or is a link, which leads to a file of the user.
     """
-    if os.path.getsize(path) > size:
-        os.truncate(path, size)
+    if os.path.getsize(path) <= size:
+        return
+    if os.path.islink(path):
+        text = _("{name} is a link to a file with more bytes than the recording, and no such file is cut")
+        raise OSError(errno.EINVAL, text.format(name=os.path.basename(path)), path)
+    os.truncate(path, size)

@@ -18,7 +18,7 @@ import secrets
 import sys
 import time
 
-from ..Model.Files import openPrivate, parsedJSON, removeFile, writeAll
+from ..Model.Files import openPrivate, openRegular, parsedJSON, removeFile, writeAll
 
 if sys.platform == "win32":
     import msvcrt
@@ -105,7 +105,7 @@ class Lock:
     def taken(self) -> bool:
         """Whether the file is that of another lock; False when it is missing or cannot be read."""
         try:
-            with open(self.path, "rb") as file:
+            with openRegular(self.path) as file:
                 return self._token.encode() not in file.read(1000)
         except OSError:
             return False
@@ -144,7 +144,7 @@ class Lock:
 def isHeld(path: str) -> bool:
     """Return whether a living process holds the file; True in doubt, False without a file."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return False
     except OSError:
@@ -161,7 +161,7 @@ def isHeld(path: str) -> bool:
 def isLock(path: str) -> bool:
     """Return whether a file has the text of :meth:`Lock.claim`, or its beginning from a process that died."""
     try:
-        with open(path, "rb") as file:
+        with openRegular(path) as file:
             text = file.read(1000)
         holder = parsedJSON(text)
     except OSError:

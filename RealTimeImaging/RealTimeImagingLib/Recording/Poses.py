@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..Model.Files import openPrivate, removeFile, writeAll
+from ..Model.Files import openPrivate, openRegular, removeFile, writeAll
 from ..Model.Frame import Matrix
 from ..Model.Poses import OK
 from .Layout import baseName, candidates
@@ -189,9 +189,11 @@ def _transform(matrix: Matrix, part: Matrix) -> str:
 
 
 def _isOurs(path: str, first: bytes) -> bool:
-    """Whether a file begins with these bytes, or is the beginning of them."""
+    """Whether a file begins with these bytes, or is the beginning of them. A link leads to a file of the user."""
+    if os.path.islink(path):
+        return False
     try:
-        with open(path, "rb") as file:
+        with openRegular(path) as file:
             found = file.read(len(first))
     except OSError:
         return False

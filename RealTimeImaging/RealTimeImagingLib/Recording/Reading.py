@@ -16,7 +16,7 @@ from ..Formats.ImageFile import DEFAULT_LIMIT
 from ..Formats.NRRD import unescaped
 from ..Formats.Raw import openFile, readUpTo
 from ..Model.Errors import NotAnImageError, RecordingError
-from ..Model.Files import parsedJSON, reasonOf
+from ..Model.Files import openRegular, parsedJSON, reasonOf
 from ..Model.Frame import Matrix, Pixels
 from ..Model.Poses import OK
 from ..Model.Text import sentence, textsOf
@@ -100,7 +100,7 @@ class RecordedPart:
         """
         try:
             pixels: Pixels = np.empty(self.shape, self.dtype)
-            with open(self.rawPath, "rb", buffering=0) as file:
+            with openRegular(self.rawPath) as file:
                 file.seek(self.offset(index))
                 view = pixels.data.cast("B")
                 while view and (got := file.readinto(view)):
@@ -186,7 +186,7 @@ def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
     :raises RecordingError: the manifest cannot be read or written, or does not name the part.
     """
     try:
-        with open(manifestPath, "rb") as file:
+        with openRegular(manifestPath) as file:
             manifest: dict[str, Any] = parsedJSON(file.read())
         entries: list[Mapping[str, Any]] = manifest["parts"]
         names = [entry["header"] for entry in entries]
@@ -342,7 +342,7 @@ class RecordedMessages:
         :raises RecordingError: the file cannot be read.
         """
         try:
-            with open(self.linesPath, "rb") as file:
+            with openRegular(self.linesPath) as file:
                 for text in file:
                     yield _pose(text, invalid)
         except OSError as error:
@@ -391,7 +391,7 @@ def readMessages(path: str) -> Iterator[MessageLine]:
 
     :raises OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with openRegular(path) as file:
         file.readline()
         for text in file:
             try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..Model.Event import Event
-from ..Model.Files import openPrivate, parsedJSON, removeFile
+from ..Model.Files import openPrivate, openRegular, parsedJSON, removeFile
 
 MOST_EVENTS = 500
 """Most different events of a recording; later ones are counted."""
@@ -57,7 +57,7 @@ class RecordedEvents:
         """Read a file up to its first damaged line; without a file there are no events."""
         found = cls()
         try:
-            with open(path, "rb") as file:
+            with openRegular(path) as file:
                 for line in file:
                     if not line.endswith(b"\n"):
                         break

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..Model.Event import Event
-from ..Model.Files import UNFINISHED, reasonOf
+from ..Model.Files import UNFINISHED, openRegular, reasonOf
 from ..Model.Text import Text, joined, textsOf
 from .AppendLog import Scan, cutFile, readManifest, scanLines, writeManifest
 from .Layout import (
@@ -169,7 +169,7 @@ def _areMessages(folder: str, base: str) -> bool:
     if not base.endswith(MESSAGES) or os.path.lexists(path + RAW):
         return False
     try:
-        with open(path + LINES, "rb") as file:
+        with openRegular(path + LINES) as file:
             PartLine.fromText(file.readline())
     except (FileNotFoundError, ValueError):
         return True
@@ -361,6 +361,7 @@ class _Frames(_Left):
 
     def _cleanUp(self, manifest: Mapping[str, Any]) -> Repair:
         parts = manifest["parts"]
+        lines = [name for name in self._names(LINES) if self._isMine(name)]
         for entry in parts:
             cutFile(os.path.join(self._folder, entry["raw"]), entry["bytes"])
         for suffix in (HEADER, POSES, MANIFEST):
@@ -371,9 +372,8 @@ class _Frames(_Left):
             described = os.path.lexists(self._path(name, HEADER))
             if name + RAW not in kept and not described and self._isMine(name):
                 _remove(self._path(name, RAW))
-        for name in self._names(LINES):
-            if self._isMine(name):
-                _remove(self._path(name, LINES))
+        for name in lines:
+            _remove(self._path(name, LINES))
         _remove(self._path(self._base, EVENTS))
         headers = [os.path.join(self._folder, entry["header"]) for entry in parts]
         name = recordingName(self._base, str(manifest.get("stream", "")))
@@ -384,7 +384,7 @@ class _Frames(_Left):
     def _isMine(self, name: str) -> bool:
         """Whether the lines of this name describe a part of this recording, or nothing."""
         try:
-            with open(self._path(name, LINES), "rb") as file:
+            with openRegular(self._path(name, LINES)) as file:
                 return PartLine.fromText(file.readline()).recording == self._base
         except (FileNotFoundError, ValueError):
             return _size(self._path(name, RAW)) <= 0
@@ -408,7 +408,7 @@ class _Messages(_Left):
             return
         checkNumbers(manifest["bytes"], manifest["lastNumber"])
         lines, left, last = 0, manifest["bytes"], b""
-        with open(self._lines, "rb") as file:
+        with openRegular(self._lines) as file:
             while left > 0 and (data := file.read(min(left, 1 << 20))):
                 lines, left, last = lines + data.count(b"\n"), left - len(data), data[-1:]
         if left or last != b"\n" or lines != manifest["recorded"] + 1:
