@@ -61,7 +61,8 @@ def test_a_file_of_the_other_byte_order_opens(recorded, tmp_path):
     little = openRecording(recorded).dtype.str[0] == "<"
     before, after = ("<", ">") if little else (">", "<")
     raw.write_bytes(np.fromfile(raw, "i2").byteswap().tobytes())
-    rewrite(recorded, (f'"{before}i2"'.encode(), f'"{after}i2"'.encode()))
+    words = (b"little", b"big") if little else (b"big", b"little")
+    rewrite(recorded, (f'"{before}i2"'.encode(), f'"{after}i2"'.encode()), words)
     assertHolds([recorded], FRAMES)
 
 
@@ -95,6 +96,10 @@ DAMAGES = {
     "attributes of numbers": ((b'"C57BL/6J"}', b"6}"), "attributes are damaged"),
     "no start": ((b'"start":17', b'"start":NaN,"x":17'), "is damaged"),
     "another size": ((b"sizes: 4 3 2 4", b"sizes: 4 3 2 5"), "declares the sizes"),
+    "half a slice": ((b'"shape":[2,3,4]', b'"shape":[2.5,3,4]'), "is damaged"),
+    "another type": ((b'"dtype":"<i2"', b'"dtype":"<u2"'), "declares type 'int16' and describes 'uint16'"),
+    "another byte order": ((b'"dtype":"<i2"', b'"dtype":">i2"'), "declares endian 'little' and describes 'big'"),
+    "packed pixels": ((b"encoding: raw", b"encoding: gzip"), "declares encoding 'gzip'"),
     "no size": ((b"sizes: ", b"sizez: "), "is damaged"),
     "a frame too few": ((b"axis 3 item 0002 Frame:=", b"axis 3 item 0002 Frume:="), "declares the sizes"),
     "a frame that is no JSON": ((b'Frame:={"number"', b"Frame:={number"), "is damaged"),

@@ -133,7 +133,8 @@ class PartLine:
         try:
             if values.pop("format") != FORMAT or values.pop("version") > VERSION:
                 raise ValueError(_("This version of the module cannot read the recording."))
-            shape, matrix = tuple(map(int, values["shape"])), _matrix(values["ijkToRAS"])
+            shape, matrix = tuple(values["shape"]), _matrix(values["ijkToRAS"])
+            checkNumbers(*shape)
             line = cls(**{**values, "shape": shape, "ijkToRAS": matrix})
             known = storable(line.dtype)
             checkNumbers(line.part)

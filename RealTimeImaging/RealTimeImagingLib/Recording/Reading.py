@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from ..Formats.ImageFile import DEFAULT_LIMIT
-from ..Formats.NRRD import unescaped
+from ..Formats.NRRD import composeFields, unescaped
 from ..Formats.Raw import openFile, readUpTo
 from ..Model.Errors import NotAnImageError, RecordingError
 from ..Model.Files import openRegular, parsedJSON, reasonOf
@@ -151,6 +151,8 @@ def openRecording(path: str) -> RecordedPart:
                 name=name, sizes=str(sizes), expected=str(expected)
             )
         )
+    if voxels := _contradiction(part, fields):
+        raise RecordingError(_("{name} is damaged: {voxels}.").format(name=name, voxels=voxels))
     if not frames:
         raise RecordingError(_("{name} is damaged: it describes no frame.").format(name=name))
     if not isFileName(fields["data file"]):
@@ -251,6 +253,16 @@ def _parse(data: bytes) -> tuple[dict[str, str], list[str]]:
             key, _, value = line.partition(": ")
             fields.setdefault(key, value)
     return fields, lines
+
+
+def _contradiction(part: PartLine, fields: Mapping[str, str]) -> str:
+    """Return what the fields of the header and the description say of the voxels if they differ; else nothing."""
+    for field in composeFields(part.type, part.shape, np.eye(4)):
+        name, _colon, described = field.partition(": ")
+        if name in ("type", "endian", "encoding") and fields.get(name, "") != described:
+            text = _("it declares {name} {declared} and describes {described}")
+            return text.format(name=name, declared=repr(fields.get(name, "")), described=repr(described))
+    return ""
 
 
 def _entry(part: PartLine, line: FrameLine) -> FrameEntry:
