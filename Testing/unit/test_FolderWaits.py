@@ -7,7 +7,7 @@ import sys
 import pytest
 from RealTimeImagingLib.Model.Event import Remedy
 from RealTimeImagingLib.Model.Text import Text
-from unit.conftest import arrive, niftiFile
+from unit.conftest import arrive, niftiFile, sumOf
 
 
 @pytest.mark.parametrize("period", [0.2, 2.0, 7.0])
@@ -69,6 +69,44 @@ def test_images_below_are_found_beside_a_circular_link(receive, incoming):
     receiver = receive()
     receiver.run(4)
     assert "Images are in the subfolder day" in receiver.source.status
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Users of Windows may not make links.")
+@pytest.mark.parametrize("target", ["a.nii", "../away/a.nii"], ids=["circular", "dangling"])
+def test_a_link_to_no_file_is_reported_once_and_received_when_its_target_appears(receive, incoming, target):
+    receiver = receive()
+    receiver.step()
+    (incoming / "a.nii").symlink_to(target)
+    receiver.run(0.3)
+    assert receiver.events == []
+    receiver.run(5)
+    (event,) = receiver.events
+    assert (event.code, event.level, event.subject) == ("unreadable", "warning", str(incoming / "a.nii"))
+    assert event.text.startswith("a.nii cannot be read (it is a link that leads to no file).")
+    assert "a.nii cannot be read" in receiver.source.status
+    (incoming.parent / "away").mkdir()
+    arrive(incoming.parent / "away" / "a.nii", niftiFile(1))
+    if target == "a.nii":
+        (incoming / "a.nii").unlink()
+        (incoming / "a.nii").symlink_to("../away/a.nii")
+    receiver.until(lambda: receiver.sums == [sumOf(1)])
+    (incoming.parent / "away").rename(incoming.parent / "gone")  # a share that goes away and comes back
+    receiver.run(3)
+    (incoming.parent / "gone").rename(incoming.parent / "away")
+    receiver.run(3)
+    assert receiver.sums == [sumOf(1)]
+    assert receiver.codes == ["unreadable"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Users of Windows may not make links.")
+def test_an_existing_link_to_no_file_is_skipped_and_received_when_its_target_appears(receive, incoming):
+    arrive(incoming / "old.nii", niftiFile(0))
+    (incoming / "a.nii").symlink_to("../a.nii")
+    receiver = receive()
+    receiver.run(5)
+    assert receiver.events == []
+    arrive(incoming.parent / "a.nii", niftiFile(1))
+    receiver.until(lambda: receiver.sums == [sumOf(0), sumOf(1)])
 
 
 def test_images_deep_below_are_found(receive, incoming):

@@ -17,6 +17,7 @@ from RealTimeImagingLib.Sources.Folder.Listing import (
     SLOWEST,
     FolderPoller,
     isAnother,
+    isBroken,
     listFiles,
     matcher,
     seriesOf,
@@ -226,13 +227,15 @@ def test_links_to_files_are_followed_and_links_to_folders_are_not(tree):
     ]
 
 
-def test_broken_links_are_ignored(tree):
+def test_broken_links_are_listed_as_such(tree):
     linked(tree / "loop.nii", tree / "loop.nii")
     linked(tree / "broken.nii", tree / "never made")
     linked(tree / "sub" / "loop", tree / "sub" / "loop")
     for subfolders in (False, True):
-        assert "a.nii" in names(tree, polled(tree, isImage, subfolders))
-        assert "loop.nii" not in names(tree, polled(tree, isImage, subfolders))
+        found = polled(tree, isImage, subfolders)
+        broken = names(tree, [path for path, version in found.items() if isBroken(version)])
+        assert broken == ["broken.nii", "loop.nii"]
+        assert "a.nii" in names(tree, found)
 
 
 def test_a_missing_folder_is_an_error(tmp_path):

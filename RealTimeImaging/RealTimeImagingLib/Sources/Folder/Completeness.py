@@ -19,13 +19,14 @@ import stat
 import sys
 import time
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ...Formats import ImageFile, dicomOf, openImageFile
 from ...Model.Errors import NotAnImageError
 from ...Model.Files import Stamp, naturalOrder, reasonOf
 from ...Model.SharedFiles import longPath, openShared
 from ...Model.Text import sentence, textsOf
-from .Listing import versionOf
+from .Listing import isBroken, versionOf
 from .OpenFiles import isOpenForWriting
 
 _ = textsOf(__file__)
@@ -86,6 +87,9 @@ class Gone:
     """A file that was removed."""
 
 
+_Verdict: TypeAlias = Complete | Waiting | Unreadable | Bad
+
+
 class PendingFile:
     """A file that is not complete yet.
 
@@ -131,13 +135,16 @@ class PendingFile:
         """Return True when the file, or a file that it names, was replaced or changed since the last check."""
         return self._stampsNow() != self._stamps
 
-    def check(self, now: float) -> Complete | Waiting | Unreadable | Bad | Gone:
+    def check(self, now: float) -> _Verdict | Gone:
         """Check the file once."""
         stamp = versionOf(self.path)
         if stamp is None:
             return Gone()
         self._notice(now)
-        verdict = self._judge(stamp, now)
+        if isBroken(stamp):
+            verdict: _Verdict = Unreadable(_("it is a link that leads to no file"), False)
+        else:
+            verdict = self._judge(stamp, now)
         self.unreadable = isinstance(verdict, Unreadable)
         if isinstance(verdict, Waiting | Unreadable):
             self._wait(verdict.why, now)
@@ -157,7 +164,7 @@ class PendingFile:
         remaining = [end - self.quiet(now) for end in (QUIET, QUIET_ZEROS) if end > self.quiet(now)]
         self.due = now + min([wait, *remaining])
 
-    def _judge(self, stamp: Stamp, now: float) -> Complete | Waiting | Unreadable | Bad:
+    def _judge(self, stamp: Stamp, now: float) -> _Verdict:
         cached = self._reader is not None
         try:
             reader = self._reader or openImageFile(self.path)

@@ -6,6 +6,7 @@ import fnmatch
 import math
 import os
 import re
+import stat
 import sys
 import unicodedata
 from collections import deque
@@ -273,20 +274,33 @@ def versionOf(path: str) -> Stamp | None:
     """Return the version of a file; None when it is gone. :func:`isAnother` compares versions.
 
     A version has the values of :func:`stampOf`, the change time (ns; Windows: the time of creation), the number of the
-    file in the file system, and its rights, links and owner in one number.
+    file in the file system, and its rights, links and owner in one number. A link that leads to no file has its own
+    version, see :func:`isBroken`.
     """
-    try:
-        status = os.stat(longPath(path))
-    except (OSError, ValueError):
-        return None
-    access = status.st_mode | status.st_nlink << 32 | status.st_uid << 64 | status.st_gid << 96
-    version = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, access
+    version = _versionBy(os.stat, path)
+    if version is None:
+        link = _versionBy(os.lstat, path)
+        return link if link and isBroken(link) else None
     companion = companionOf(path)
-    other = versionOf(companion) if companion else None
+    other = _versionBy(os.stat, companion) if companion else None
     if other is None:
         return version
     (size, *times), (otherSize, *otherTimes) = (version[:3], other[:3])
     return size + otherSize, *map(max, times, otherTimes), version[3] ^ other[3], version[4] ^ other[4]
+
+
+def _versionBy(function: Callable[[str], os.stat_result], path: str) -> Stamp | None:
+    try:
+        status = function(longPath(path))
+    except (OSError, ValueError):
+        return None
+    access = status.st_mode | status.st_nlink << 32 | status.st_uid << 64 | status.st_gid << 96
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, access
+
+
+def isBroken(version: Stamp) -> bool:
+    """Return True for the version of a link that leads to no file."""
+    return stat.S_ISLNK(version[-1] & 0xFFFF)
 
 
 def isAnother(before: Stamp | None, now: Stamp) -> bool:

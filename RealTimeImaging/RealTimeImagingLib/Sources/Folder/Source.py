@@ -33,7 +33,7 @@ from ..Source import TURN, Arrival
 from . import FolderSettings
 from .Completeness import UNREADABLE_AFTER, Bad, Complete, Gone, PendingFile, Unreadable
 from .Content import FolderContent, FolderProblem, newestImage, problemOf, suffixOf
-from .Listing import FolderPoller, cameBefore, isAnother, seriesOf, versionOf
+from .Listing import FolderPoller, cameBefore, isAnother, isBroken, seriesOf, versionOf
 from .NumberedSeries import NumberedSeries
 from .SliceVolumes import SliceVolumes
 
@@ -202,7 +202,8 @@ class FolderSource:
             files = {path: stamp for path, stamp in files.items() if cameBefore(path, self._started - CLOCK_SKEW)}
         existing, shown = self._settings.existing, set(files)
         if existing != "all":
-            shown = newestImage(files) if existing == "newest" else set()
+            readable = {path: stamp for path, stamp in files.items() if not isBroken(stamp)}
+            shown = newestImage(readable) if existing == "newest" else set()
         self._content.existing, self._content.shown = len(files), len(shown)
         self._checkpoint.skip({path: stamp for path, stamp in files.items() if path not in shown})
 
@@ -257,7 +258,11 @@ class FolderSource:
         return new
 
     def _isNew(self, path: str, stamp: Stamp) -> bool:
-        return isAnother(self._checkpoint.done.get(path), stamp) or path in self._checkpoint.incomplete
+        if path in self._checkpoint.incomplete:
+            return True
+        before = self._checkpoint.done.get(path)
+        # A known file behind a link may be on a share that comes back.
+        return isAnother(before, stamp) and (before is None or not isBroken(stamp))
 
     def _cannotList(self, error: OSError) -> Iterator[Event]:
         folder = self._settings.folder
