@@ -504,7 +504,11 @@ def test_the_reader_refuses_empty_memory(writer, reader, workFolder):
 
 
 @pytest.mark.parametrize(
-    ("slot", "shape"), [(0, (1, 1, PAGE // 2 + 1)), (SLOTS, SHAPE), (0, (1 << 21, 1 << 21, 1 << 21))]
+    ("slot", "shape"),
+    [
+        *[(0, (1, 1, PAGE // 2 + 1)), (SLOTS, SHAPE), (0, (1 << 21, 1 << 21, 1 << 21))],
+        *[(-1, SHAPE), (0, (-1, -2, 3)), (0, (0, 3, 4)), (0, ())],
+    ],
 )
 def test_the_reader_refuses_places_outside_the_memory(writer, reader, slot, shape):
     place = writer.put(pixels(1))

@@ -442,7 +442,8 @@ class RingReader:
         nbytes = math.prod(shape) * dtype.itemsize
         start = place.slot * place.slotBytes
         memory = self._memory[place.generation]
-        if nbytes > place.slotBytes or start + nbytes > memory.size:
+        known = 0 <= place.slot < place.slots and min(shape, default=0) > 0
+        if not known or nbytes > place.slotBytes or start + nbytes > memory.size:
             text = _("A frame of {count:,} bytes does not fit slot {slot} of {size:,} bytes.")
             raise RingError(text.format(count=nbytes, slot=place.slot, size=place.slotBytes))
         return memory[start : start + nbytes].view(dtype).reshape(shape)
