@@ -227,14 +227,14 @@ def test_a_message_above_the_limit_is_told_at_once_and_passed_over():
 @pytest.mark.parametrize(("type_", "size"), [("POINT", 136 * 200_000), ("TDATA", 70 * 15_000), ("QTDATA", 50 * 21_000)])
 def test_texts_and_lists_have_a_lower_limit(type_, size):
     problem = give(Receiver(), framed(type_, b"", size=size))[0]
-    assert (problem.code, problem.fatal) == ("too-large", False)
+    assert (problem.code, problem.fatal) == ("over-limit", False)
 
 
 @pytest.mark.parametrize("size", [SKIP_LIMIT + 1, 2**40, 2**64 - 1])
 def test_a_size_that_cannot_be_is_the_end(size):
     receiver = Receiver()
     (problem,) = give(receiver, framed("IMAGE", b"", size=size) + GOOD)
-    assert (problem.code, problem.fatal, problem.device) == ("too-large", True, "Probe")
+    assert (problem.code, problem.fatal, problem.device) == ("over-limit", True, "Probe")
     assert receiver.broken
 
 

@@ -193,7 +193,7 @@ def test_metadata_that_is_huge_is_refused_and_the_next_message_is_read(name):
     body = extended(content, [(b"key", 3, b"x" * METADATA_LIMIT)])
     receiver = Receiver()
     problem, message = give(receiver, framed(name, body, version=2) + pack(StringMessage("next")))
-    assert problem.code == "too-large"
+    assert problem.code == "over-limit"
     assert "metadata" in problem.text
     assert message.string == "next"
 

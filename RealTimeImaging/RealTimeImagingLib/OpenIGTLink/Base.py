@@ -338,7 +338,7 @@ def unpackContent(message: Message, content: bytes) -> None:
     if len(content) > limit:
         raise WireError(
             _("it has {size:,} bytes; the limit of its type is {limit:,}").format(size=len(content), limit=limit),
-            "too-large",
+            "over-limit",
         )
     try:
         message._unpack_content(content)

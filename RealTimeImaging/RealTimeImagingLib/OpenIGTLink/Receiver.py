@@ -210,7 +210,7 @@ class Receiver:
             self.broken = True
             raise WireError(
                 _("it declares {bodySize:,} bytes, more than any message has").format(bodySize=header.bodySize),
-                "too-large",
+                "over-limit",
             )
         if header.version > 2:
             raise WireError(
@@ -223,7 +223,8 @@ class Receiver:
             if first:
                 raise WireError(_("its type is unknown; all messages of this type are skipped"), "unknown-type")
             return
-        _checkSize(header.bodySize, limitOf(message, self._sizeLimit))
+        limit = limitOf(message, self._sizeLimit)
+        _checkSize(header.bodySize, limit, "too-large" if limit == self._sizeLimit else "over-limit")
         if isinstance(message, ImageMessage):
             yield from self._readImage(message, header)
         else:
@@ -358,11 +359,9 @@ class Receiver:
         ), header.device
 
 
-def _checkSize(nbytes: int, limit: int) -> None:
+def _checkSize(nbytes: int, limit: int, code: str = "too-large") -> None:
     if nbytes > limit:
-        raise WireError(
-            _("it has {size:,} bytes; the limit is {limit:,}").format(size=nbytes, limit=limit), "too-large"
-        )
+        raise WireError(_("it has {size:,} bytes; the limit is {limit:,}").format(size=nbytes, limit=limit), code)
 
 
 def _checkMetadata(extended: ExtendedHeader) -> None:
@@ -371,5 +370,5 @@ def _checkMetadata(extended: ExtendedHeader) -> None:
             _("its metadata has {size:,} bytes; the limit is {limit:,}").format(
                 size=extended.trailer, limit=METADATA_LIMIT
             ),
-            "too-large",
+            "over-limit",
         )

@@ -14,8 +14,9 @@ OTHERS = "others"
 class Problem:
     """A problem with received bytes.
 
-    :param code: "wrong-crc", "malformed", "no-data" (an empty message: the device has no data), "too-large",
-        "unknown-type" (reported once for each type), "unsupported-version", "not-openigtlink", "cut",
+    :param code: "wrong-crc", "malformed", "no-data" (an empty message: the device has no data), "too-large"
+        (above the size limit), "over-limit" (above a limit that no setting changes), "unknown-type" (reported once for
+        each type), "unsupported-version", "not-openigtlink", "cut",
         "image-in-parts" (reported once for each device: its image is yielded when enough parts have arrived).
     :param text: a sentence for the user.
     :param fatal: True: close the connection; False: one message is lost, and the next is received.
