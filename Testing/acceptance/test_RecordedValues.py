@@ -88,6 +88,52 @@ def test_aLineThatWasCutOffIsPassedOver(slicer, tmp_path, noErrors):
     assert shown(build(newSequences(slicer), paths, [path]), "mean") == ["0.0", "1.0", "2.0", ""]
 
 
+@pytest.mark.parametrize(
+    ("damage", "words", "values"),
+    [
+        (lambda data: data.replace(b"\n1,", b"\nx,"), "left out: 1, the first is line 3.", ["0.0", "", "2.0"]),
+        (lambda data: data[3:], "does not begin with the columns Frame and Time", None),
+        (lambda data: b"\xff\xfe" + data, "it has bytes that are no text", None),
+        (lambda data: None, "it is a folder, pipe or device", None),
+        (lambda data: b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"), None, ["0.0", "1.0", "2.0"]),
+    ],
+    ids=["line", "titles", "bytes", "folder", "spreadsheet"],
+)
+def test_damagedFilesOfValuesAreNamed(slicer, tmp_path, damage, words, values):
+    """A spreadsheet program writes a mark and other line ends, which are no damage."""
+    from RealTimeImagingLib.Model.Errors import RecordingError
+    from RealTimeImagingLib.Scene.RecordedValues import RecordedValues, ShownPart
+
+    file = ValuesFile(str(tmp_path), "Test", "f")
+    for number in range(3):
+        file.append(number, float(number), {"v": float(number)})
+    file.close()
+    with open(file.path, "rb") as opened:
+        data = damage(opened.read())
+    os.unlink(file.path)
+    if data is None:
+        os.mkdir(file.path)
+    else:
+        with open(file.path, "wb") as opened:
+            opened.write(data)
+    images = [(number, float(number)) for number in range(3)]
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    adding = RecordedValues(slicer.mrmlScene, slicer.modules.sequences.logic()).add(
+        [ShownPart(browser, "Test", images, [f"{time:.6f}" for _number, time in images])], [file.path]
+    )
+    if words is None:
+        list(adding)
+    else:
+        with pytest.raises(RecordingError, match=words) as refused:
+            list(adding)
+        assert file.path in str(refused.value)
+    texts = [
+        [node.GetNthDataNode(place).GetText() for place in range(3)]
+        for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+    ]
+    assert texts == ([] if values is None else [values])
+
+
 def test_eachPartHasTheValuesOfItsImages(slicer, tmp_path, noErrors):
     """A recording of more than 3,000 images has several browsers."""
     paths, path = recorded(tmp_path, 3010, {number: {"mean": float(number)} for number in range(3010)})

@@ -8,6 +8,7 @@ function has no value for it, because Slicer shows the item before in place of a
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import slicer
 
 from ..Model.Errors import RecordingError
-from ..Model.Files import reasonOf
+from ..Model.Files import openRegular, reasonOf
 from ..Model.Signals import NUMBER, TIME
 from ..Model.Text import textsOf
 from ..Recording import RecordedPart
@@ -74,16 +75,19 @@ class RecordedValues:
         """Add all values of the images of a recording.
 
         :param paths: of the files of values.
-        :raises RecordingError: a file cannot be read; all others are added first.
+        :raises RecordingError: a file cannot be read, or has damaged lines; all other values are added first.
         """
         failed: RecordingError | None = None
         for path in paths:
             try:
-                names, rows = yield from _read(path)
+                names, rows, damaged = yield from _read(path)
             except (OSError, ValueError, csv.Error) as error:
                 text = _("{path} cannot be read: {reason}.")
                 failed = RecordingError(text.format(path=path, reason=reasonOf(error)))
                 continue
+            if damaged:
+                text = _("{path} has damaged lines, whose values are left out: {count}, the first is line {line}.")
+                failed = RecordingError(text.format(path=path, count=len(damaged), line=damaged[0]))
             for part in parts:
                 function = os.path.basename(path).removeprefix(f"{part.recording}-").removesuffix(VALUES)
                 found = [rows.get(image, []) for image in part.images]
@@ -111,19 +115,25 @@ class RecordedValues:
         addToBrowser(part.browser, [(node, proxy)], self._logic)
 
 
-def _read(path: str) -> Generator[None, None, tuple[list[str], dict[Image, list[str]]]]:
-    """Read a file of values in short steps; return the names of the values, and the texts of each image."""
+def _read(path: str) -> Generator[None, None, tuple[list[str], dict[Image, list[str]], list[int]]]:
+    """Read a file of values in short steps; return the names of the values, the texts of each image, and the numbers
+    of damaged lines."""
     rows: dict[Image, list[str]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
+    damaged = []
+    # Spreadsheet programs put a mark before the first title.
+    with io.TextIOWrapper(openRegular(path), "utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         titles = next(reader, [])
-        if titles[:2] != [NUMBER, TIME]:
-            return [], rows
+        if titles and titles[:2] != [NUMBER, TIME]:
+            text = _("it does not begin with the columns {number} and {time}")
+            raise ValueError(text.format(number=NUMBER, time=TIME))
         for row in reader:
             try:
                 rows[int(row[0]), float(row[1])] = row[2:]
             except (ValueError, IndexError):
-                pass  # the last line of a process that was killed
+                damaged.append(reader.line_num)
             if reader.line_num % _LINES == 0:
                 yield
-    return titles[2:], rows
+        if damaged and damaged[-1] == reader.line_num:
+            damaged.pop()  # the last line of a process that was killed
+    return titles[2:], rows, damaged
