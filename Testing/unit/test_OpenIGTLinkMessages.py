@@ -475,6 +475,13 @@ def test_an_image_within_a_bind_is_read():
     assert "are not supported" in refused(pack(BindMessage([part]))).text
 
 
+@pytest.mark.parametrize(("type_", "size"), [("TDATA", 70 * 8_000), ("POINT", 136 * 64_000)])
+def test_lists_in_a_bind_have_one_limit_together(type_, size):
+    child = RawMessage(type_, bytes(size), device_name="B")
+    assert len(received(pack(BindMessage([child]))).messages) == 1
+    assert refused(pack(BindMessage([child] * 2))).code == "over-limit"
+
+
 @pytest.mark.parametrize(
     "message",
     [

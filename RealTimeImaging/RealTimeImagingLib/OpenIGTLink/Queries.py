@@ -10,6 +10,7 @@ from pyigtl.messages import message_type_to_class_constructor
 from ..Model.Errors import WireError
 from ..Model.Text import textsOf
 from .Base import (
+    SMALL_LIMIT,
     Fields,
     Message,
     WireMessage,
@@ -18,6 +19,7 @@ from .Base import (
     encoded,
     fixedField,
     lengthOf,
+    limitOf,
     ownCodecs,
     packContent,
     packed,
@@ -225,6 +227,7 @@ class BindMessage(WireMessage):
         heads = [(fields.text(TYPE_SIZE), fields.unpack("Q")[0]) for _ in range(count)]
         names = _names(fields, count)
         self.messages = []
+        share = 0.0
         for (messageType, size), name in zip(heads, names, strict=True):
             raw = fields.take(size)
             fields.take(min(size % 2, fields.left))
@@ -232,6 +235,11 @@ class BindMessage(WireMessage):
             message = create(messageType) if messageType != self.TYPE else None
             if message is None:
                 message = RawMessage(messageType)
+            # All together: a message could have thousands of lists, each below its own limit.
+            share += 0.0 if getattr(message, "BULK", False) else size / limitOf(message, SMALL_LIMIT)
+            if share > 1:
+                text = _("its lists and texts together have more bytes than one list or text may have")
+                raise WireError(text, "over-limit")
             unpackContent(message, raw)
             message.device_name, message.timestamp = deviceName(name), 0.0
             self.messages.append(message)
