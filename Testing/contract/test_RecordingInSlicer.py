@@ -49,6 +49,14 @@ def test_a_recording_of_one_frame(slicer, tmp_path):
     opened(slicer, [frame(7)], *record(tmp_path, [frame(7)]))
 
 
+def test_pixels_that_a_repair_keeps_behind_the_frames(slicer, tmp_path):
+    frames = [frame(number) for number in range(3)]
+    (path,) = record(tmp_path, frames)
+    with open(openRecording(path).rawPath, "ab") as raw:
+        raw.write(bytes(1000))
+    opened(slicer, frames, path)
+
+
 def test_a_frame_every_millisecond(slicer, tmp_path):
     frames = [frame(number, (1, 2, 2), step=0.001) for number in range(3000)]
     found = opened(slicer, frames, *record(tmp_path, frames))

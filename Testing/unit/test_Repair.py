@@ -343,3 +343,48 @@ def test_an_unfinished_line_is_not_a_frame(tmp_path):
     path.write_bytes(data[:-1])  # complete except for its end
     (found,) = repair(str(tmp_path))
     assertHolds(found.headers, [frame(0)])
+
+
+def test_pixels_whose_lines_a_power_failure_removed_are_kept(tmp_path):
+    deadRecording(tmp_path, [frame(number) for number in range(6)])
+    lines, raw = tmp_path / "Test-Scan.jsonl", tmp_path / "Test-Scan.raw"
+    before = raw.read_bytes()
+    lines.write_bytes(b"".join(lines.read_bytes().splitlines(True)[:3]))
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, [frame(0), frame(1)])
+    assert found.event.level == "warning"
+    assert "2 frames, the last is number 1" in found.event.text
+    assert (
+        "Kept in Test-Scan.raw: 192 bytes of pixels behind the last frame; their lines were lost." in found.event.text
+    )
+    assert raw.read_bytes() == before
+    assert manifestOf(found.headers[0])["keptBytes"] == {"Test-Scan.raw": 192}
+    assertRepaired(tmp_path)
+
+
+def test_pixels_without_any_line_of_a_frame_are_kept_with_their_description(tmp_path):
+    deadRecording(tmp_path, [frame(0), frame(1)])
+    lines, raw = tmp_path / "Test-Scan.jsonl", tmp_path / "Test-Scan.raw"
+    before = raw.read_bytes()
+    first = lines.read_bytes().splitlines(True)[0]
+    lines.write_bytes(first)
+    (found,) = repair(str(tmp_path))
+    assert (found.headers, raw.read_bytes(), lines.read_bytes()) == ([], before, first)
+    assert "Kept in Test-Scan.raw: 96 bytes of pixels" in found.event.text
+    assert repair(str(tmp_path)) == []
+
+
+def test_an_interrupted_repair_keeps_the_same_pixels(tmp_path):
+    """The manifest is there already."""
+    deadRecording(tmp_path, [frame(number) for number in range(6)])
+    lines, raw = tmp_path / "Test-Scan.jsonl", tmp_path / "Test-Scan.raw"
+    text = b"".join(lines.read_bytes().splitlines(True)[:3])
+    lines.write_bytes(text)
+    before, lock = raw.read_bytes(), (tmp_path / "Test-Scan.lock").read_bytes()
+    repair(str(tmp_path))
+    lines.write_bytes(text)
+    (tmp_path / "Test-Scan.lock").write_bytes(lock)
+    (found,) = repair(str(tmp_path))
+    assert "Kept in Test-Scan.raw: 192 bytes" in found.event.text
+    assert raw.read_bytes() == before
+    assertRepaired(tmp_path)

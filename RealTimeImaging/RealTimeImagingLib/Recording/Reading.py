@@ -291,7 +291,8 @@ def _checkSize(rawPath: str, expected: int, count: int) -> None:
         raise RecordingError(
             _("The pixels {rawPath} cannot be read: {reason}.").format(rawPath=rawPath, reason=reasonOf(error))
         ) from error
-    if size != expected:
+    # A repair keeps pixels behind the frames whose lines were lost.
+    if size < expected:
         raise RecordingError(
             _("{rawPath} has {size:,} bytes; {count} frames need {expected:,}.").format(
                 rawPath=rawPath, size=size, count=count, expected=expected

@@ -2,6 +2,9 @@
 
 Every step can be interrupted and repeated. Poses and headers are replaced first, then the manifest is written. After
 it, files are only cut to the sizes in the manifest, and lines of frames and the lock are removed.
+
+A process that is killed leaves the pixels of one frame at most without their line. A power failure can lose the lines
+of many frames, whose pixels then stay in the file.
 """
 
 from __future__ import annotations
@@ -241,6 +244,9 @@ class _Left(ABC):
         if manifest.get("cutBytes"):
             cut = _("Cut off: {count:,} bytes of an unfinished {noun}.")
             text.append(cut.format(count=manifest["cutBytes"], noun=self.noun))
+        for name, count in manifest.get("keptBytes", {}).items():
+            kept = _("Kept in {name}: {count:,} bytes of pixels behind the last frame; their lines were lost.")
+            text.append(kept.format(name=name, count=count))
         for line in manifest.get("damaged", []):
             text.append(_("Left out, because it is damaged: {line}.").format(line=line))
         return Event("recording-repaired", joined(*text), "info" if len(text) == 1 else "warning", path)
@@ -258,6 +264,8 @@ class _Part:
     """Acknowledged frames without pixels, for example after a power failure."""
     rest: int = 0
     """Bytes of pixels behind the last frame that has a line."""
+    isKept: bool = False
+    """True for a rest of several frames, whose lines were lost."""
     damaged: int = 0
     """Number of a damaged last line, from 1; 0 when no line is damaged."""
 
@@ -294,6 +302,7 @@ class _Frames(_Left):
 
     def _check(self, manifest: Mapping[str, Any]) -> None:
         # The manifest names files that may be cut.
+        checkNumbers(*manifest.get("keptBytes", {}).values())
         for entry in manifest["parts"]:
             checkNumbers(entry["bytes"], entry["lastNumber"], entry["frames"])
             size = np.dtype(entry["dtype"]).itemsize if storable(entry["dtype"]) else 0
@@ -329,6 +338,7 @@ class _Frames(_Left):
         count = min(len(part.frames), max(0, size) // line.frameBytes)
         part.missing, part.frames, part.texts = part.frames[count:], part.frames[:count], part.texts[:count]
         part.rest = max(0, size - count * line.frameBytes)
+        part.isKept = part.rest >= 2 * line.frameBytes
         return part, line
 
     def _write(self, parts: Sequence[tuple[_Part, PartLine]]) -> dict[str, Any]:
@@ -345,13 +355,15 @@ class _Frames(_Left):
             if part.missing:
                 first, last = part.missing[0].number, part.missing[-1].number
                 gaps.append(Missed(first, last, len(part.missing), _("the pixels are not in the file")))
-        cut = sum(part.rest for part, _line in parts)
+        cut = sum(part.rest for part, _line in parts if not part.isKept)
+        kept = {part.name + RAW: part.rest for part, _line in parts if part.isKept}
         damaged = [f"{part.name}{LINES}, line {part.damaged}" for part, _line in parts if part.damaged]
         if not whole:
-            return {"gaps": [asdict(gap) for gap in gaps], "cutBytes": cut, "damaged": damaged, "parts": []}
+            lost = [asdict(gap) for gap in gaps]
+            return {"gaps": lost, "cutBytes": cut, "keptBytes": kept, "damaged": damaged, "parts": []}
         failed = sum(gap.count for gap in gaps)
         manifest = composeManifest(whole[0][1], entries, failed, gaps, "repair")
-        manifest |= {"cutBytes": cut, "damaged": damaged}
+        manifest |= {"cutBytes": cut, "keptBytes": kept, "damaged": damaged}
         events = RecordedEvents.fromFile(self._path(self._base, EVENTS))
         for event in self._events:
             events.add(event)
@@ -362,18 +374,22 @@ class _Frames(_Left):
     def _cleanUp(self, manifest: Mapping[str, Any]) -> Repair:
         parts = manifest["parts"]
         lines = [name for name in self._names(LINES) if self._isMine(name)]
+        kept = manifest.get("keptBytes", {})
         for entry in parts:
-            cutFile(os.path.join(self._folder, entry["raw"]), entry["bytes"])
+            if entry["raw"] not in kept:
+                cutFile(os.path.join(self._folder, entry["raw"]), entry["bytes"])
         for suffix in (HEADER, POSES, MANIFEST):
             for name in self._names(suffix + UNFINISHED):
                 _remove(self._path(name, suffix + UNFINISHED))
-        kept = {entry["raw"] for entry in parts}
+        raws = {entry["raw"] for entry in parts}
         for name in self._names(RAW):
             described = os.path.lexists(self._path(name, HEADER))
-            if name + RAW not in kept and not described and self._isMine(name):
+            if name + RAW not in {*raws, *kept} and not described and self._isMine(name):
                 _remove(self._path(name, RAW))
         for name in lines:
-            _remove(self._path(name, LINES))
+            # Without a header, the lines alone say what the pixels are.
+            if name + RAW in raws or name + RAW not in kept:
+                _remove(self._path(name, LINES))
         _remove(self._path(self._base, EVENTS))
         headers = [os.path.join(self._folder, entry["header"]) for entry in parts]
         name = recordingName(self._base, str(manifest.get("stream", "")))
