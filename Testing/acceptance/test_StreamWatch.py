@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from RealTimeImagingLib import FolderSettings
 
@@ -139,15 +141,21 @@ def test_anIncompleteRunIsTold(logic, incoming, noErrors):
     assert logic.events()[-1].text == "3 of 5 images of Live have arrived."
 
 
+def scanUntilRegular(logic, scanner):
+    """Stop the scanner when its images are regular: on a busy computer, the first may not be. Returns their period."""
+    process, _log = scanner("--frames", "1000", "--fps", "10")
+    rhythms = logic._session.watch._rhythms
+    until(lambda: any(rhythm.period for rhythm in rhythms.values()))
+    process.kill()
+    process.wait()
+    return next(rhythm.period for rhythm in rhythms.values())
+
+
 def test_aScannerThatStopsIsTold(logic, incoming, scanner, noErrors):
     """With a real scanner, process and timer."""
     source = logic.start(FolderSettings(incoming))
     untilRunning(source)
-    process, _log = scanner("--frames", "1000", "--fps", "10")
-    # On a busy computer, the first images may come irregularly.
-    until(lambda: any(rhythm.period for rhythm in logic._session.watch._rhythms.values()))
-    process.kill()
-    process.wait()
+    scanUntilRegular(logic, scanner)
     until(lambda: any(event.code == "stalled" for event in logic.events()))
     assert logic.statistics()["received"] == len(list(incoming.glob("*.nii"))) >= 5
     assert list(logic.stalls()) == ["Live"]
@@ -155,15 +163,18 @@ def test_aScannerThatStopsIsTold(logic, incoming, scanner, noErrors):
     until(lambda: logic.stalls() == {})
 
 
-def test_aStallIsInTheViewsThePanelAndHeard(slicer, module, logic, views, incoming, scanner, noErrors):
-    """Until images come again."""
+def test_aStallIsInTheViewsThePanelAndHeard(slicer, module, logic, views, incoming, scanner, noErrors, monkeypatch):
+    """Until images come again. The clock of the watch stands before the stall, until the panel has shown the delay."""
     beeps, panel = [], panelOf(module)
     panel._status._alarm._beep = lambda: beeps.append(1)
     panel.ui.stallSoundCheckBox.checked = True
     source = logic.start(FolderSettings(incoming))
     untilRunning(source)
-    scanner("--frames", "25", "--fps", "10")
-    until(lambda: panel.ui.statusLabel.text.startswith("The next image is late. Waiting for the next image in "))
+    period = scanUntilRegular(logic, scanner)
+    latest = time.monotonic() + max(1.0, 4 * period)
+    with monkeypatch.context() as patch:
+        patch.setattr(logic._session.watch, "_clock", lambda: min(time.monotonic(), latest))
+        until(lambda: panel.ui.statusLabel.text.startswith("The next image is late. Waiting for the next image in "))
     texts = logic.volumes.texts
     until(lambda: "Red" in texts._shown and texts._shown["Red"].text.startswith("No image for "))
     until(lambda: panel.ui.statusLabel.text.startswith("No image for") and beeps == [1])
