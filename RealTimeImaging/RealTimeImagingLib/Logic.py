@@ -292,7 +292,7 @@ class RealTimeImagingLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         :param wait: most seconds to wait when 64 frames or 512 MB wait for the acquisition process already, as in a
             loop during which Slicer's event loop does not run.
         :raises FrameError: an array, matrix, time or attribute that no frame can have.
-        :raises SettingsError: another running source has a stream of this name.
+        :raises SettingsError: no stream can have this name, or another running source has it.
         :raises PushError: too many frames wait.
         """
         self._pushes.push(imageOf(array, ijkToRAS, time, colour, attributes), name, wait)

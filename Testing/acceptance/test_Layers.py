@@ -177,6 +177,8 @@ def test_coloursAreSlicers(volumes, show, brightness):
     assert node.GetDisplayNode().GetColorNode().GetName() == "InvertedGrey"
     with pytest.raises(SettingsError, match="no colour map Purple"):
         volumes.setColours("Live", "Purple")
+    with pytest.raises(SettingsError, match="no colour map Purple"):
+        volumes.setColours("Live", "\ud800")
     volumes.setColours("Live", "")
     assert volumes.colours("Live") == ""
 

@@ -118,10 +118,10 @@ def test_arraysThatAreNotImagesAreRejected(logic, noErrors):
     for matrix in (np.full((4, 4), np.nan), np.zeros((4, 4)), np.eye(3), "none", 1j * np.eye(4)):
         with pytest.raises(frameError, match="IJKToRAS"):
             logic.push(good, ijkToRAS=matrix)
-    for when in (float("nan"), -1, 1.7e12, "now"):
+    for when in (float("nan"), -1, 1.7e12, "now", 10**400):
         with pytest.raises(frameError, match="seconds since 1970"):
             logic.push(good, time=when)
-    for attributes in ({"a: b": "c"}, {"a": 3}, {"a": "\ud800"}):
+    for attributes in ({"a: b": "c"}, {"a": 3}, {"a": "\ud800"}, 5):
         with pytest.raises(frameError, match="ttribute"):
             logic.push(good, attributes=attributes)
     for array, colour in ((good[..., :2], True), (np.zeros((2, 2, 2, 3), np.uint8), False), (good[0], True)):
@@ -131,6 +131,16 @@ def test_arraysThatAreNotImagesAreRejected(logic, noErrors):
         logic.push(good, name=" ")
     assert not logic.isRunning()
     assert logic.statistics()["received"] == 0
+
+
+def test_namesThatNoVolumeCanHaveAreRejectedWhileOthersArePushed(logic, noErrors):
+    logic.push(np.zeros((2, 3)), name="A")
+    for name in (["A"], None, 3, "", "\ud800"):
+        with pytest.raises(errors().SettingsError, match="name"):
+            logic.push(np.zeros((2, 3)), name=name)
+    received(logic, 1, "A")
+    assert list(logic.statistics()["streams"]) == ["A"]
+    untilStopped(logic)
 
 
 def test_300FramesAsFastAsPossibleAreRecorded(logic, tmp_path, noErrors):

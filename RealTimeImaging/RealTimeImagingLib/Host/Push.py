@@ -11,7 +11,7 @@ import qt
 from ..Model.Errors import AcquisitionError, PushError, SettingsError
 from ..Model.Event import Event
 from ..Model.Frame import Frame, Image, Pixels, imageOf
-from ..Model.Settings import SourceSettings
+from ..Model.Settings import SourceSettings, checkStream
 from ..Model.Text import textsOf
 from ..Sources import kindOf
 from ..Sources.Push import PushSettings
@@ -68,11 +68,12 @@ class PushControl:
 
         :param name: the stream's name.
         :param wait: most seconds to wait for a free slot of the ring; a callback never waits.
-        :raises SettingsError: another running source has this stream.
+        :raises SettingsError: no stream can have the name, or another running source has it.
         :raises PushError: all slots are taken.
         :raises RealTimeImagingError: the acquisition process or its memory is not available.
         """
         received = time.time()
+        checkStream(name)
         self._callbacks.frameCallbacks.makes(name)
         source = self._source(name)
         if source is None:

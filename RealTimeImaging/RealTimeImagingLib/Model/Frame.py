@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .Errors import FrameError
-from .Text import Text, joined, textsOf
+from .Text import Text, isStorable, joined, textsOf
 
 _ = textsOf(__file__)
 
@@ -365,7 +365,7 @@ def timeOf(given: float | str | None) -> float | None:
         return None
     try:
         seconds = float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1.0
     if not 0 <= seconds < LATEST:
         raise FrameError(
@@ -381,6 +381,8 @@ def textOf(attributes: Mapping[str, str]) -> dict[str, str]:
 
     :raises FrameError: a name or a value is no text, or a value has characters that no file can store.
     """
+    if not isinstance(attributes, Mapping):
+        raise FrameError(_("Attributes are texts by name, not {given}.").format(given=repr(attributes)))
     for name, value in attributes.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise FrameError(
@@ -388,10 +390,6 @@ def textOf(attributes: Mapping[str, str]) -> dict[str, str]:
                     name=repr(name), value=repr(value)
                 )
             )
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise FrameError(
-                _("The attribute {name} has characters that no file can store.").format(name=repr(name))
-            ) from error
+        if not isStorable(value):
+            raise FrameError(_("The attribute {name} has characters that no file can store.").format(name=repr(name)))
     return dict(attributes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from .Errors import SettingsError
-from .Text import textsOf
+from .Text import isStorable, textsOf
 
 if TYPE_CHECKING:
     from .Packages import Package
@@ -228,8 +228,11 @@ class SettingField:
             return self._checkTuple(value)
         elif self.type in (int, float):
             self._checkNumber(value, self.type)
-        elif self.type is str and not isinstance(value, str):
-            raise SettingsError(_('"{name}" is text, not {value}.').format(name=self.name, value=repr(value)))
+        elif self.type is str:
+            if not isinstance(value, str):
+                raise SettingsError(_('"{name}" is text, not {value}.').format(name=self.name, value=repr(value)))
+            if not isStorable(value):
+                raise SettingsError(_('"{name}" has characters that no file can store.').format(name=self.name))
         return value
 
     def _checkTuple(self, value: Any) -> tuple[Any, ...]:
@@ -303,8 +306,7 @@ class SourceSettings(DescribedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.stream.strip():
-            raise SettingsError(_("The live volume needs a name."))
+        checkStream(self.stream)
 
     @property
     def stream(self) -> str:
@@ -354,6 +356,19 @@ class SourceSettings(DescribedSettings):
         """Return a copy without what must not be stored in a scene or in Slicer's settings."""
         secrets = {field.name: field.default for field in settingFields(type(self)) if field.setting.secret}
         return dataclasses.replace(cast(Any, self), **secrets) if secrets else self
+
+
+def checkStream(name: object) -> None:
+    """Check the name of a stream: its volume has it, and the files of its recordings begin with it.
+
+    :raises SettingsError: it is no text, is empty, or has characters that no file can store.
+    """
+    if not isinstance(name, str):
+        raise SettingsError(_("The name of a live volume is text, not {value}.").format(value=repr(name)))
+    if not name.strip():
+        raise SettingsError(_("The live volume needs a name."))
+    if not isStorable(name):
+        raise SettingsError(_("The name {name} has characters that no file can store.").format(name=repr(name)))
 
 
 def settingFields(settings: type[DescribedSettings]) -> tuple[SettingField, ...]:

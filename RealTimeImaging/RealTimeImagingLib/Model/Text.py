@@ -111,6 +111,15 @@ def sameWords(one: object, other: object) -> bool:
     return one == other or (isinstance(one, int | float) and isinstance(other, int | float))
 
 
+def isStorable(text: str) -> bool:
+    """Return True for a text that UTF-8 can hold: it has no lone surrogates, as names of files may have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def joined(*texts: str, separator: str = " ") -> Text:
     """Return the texts that are not empty, one behind the other."""
     found = {f"text{number}": text for number, text in enumerate(text for text in texts if text)}

@@ -13,7 +13,7 @@ import slicer
 from ..Model.Errors import SettingsError
 from ..Model.Frame import ATTRIBUTE_NAME, Frame, Matrix, Pixels
 from ..Model.Signal import Signal
-from ..Model.Text import textsOf
+from ..Model.Text import isStorable, textsOf
 from .Arrangement import Arrangement
 from .Concerns import Concerns
 from .LiveVolume import Change, LiveVolume
@@ -324,7 +324,8 @@ class LiveVolumes:
         :param name: name or ID of a vtkMRMLColorNode; empty ends the choice, and the colours stay.
         :raises SettingsError: there is no such colour map.
         """
-        node = _colourNode(self._scene, name) if name else None
+        # VTK aborts at a name that is no UTF-8.
+        node = _colourNode(self._scene, name) if name and isStorable(name) else None
         if name and node is None:
             raise SettingsError(_("There is no colour map {name}.").format(name=name))
         self._choices[stream].colours = node.GetID() if node else ""
