@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +13,7 @@ import pytest
 from RealTimeImagingLib.Model.Errors import RecordingFolderError, SettingsError
 from RealTimeImagingLib.Recording.FolderAccess import FolderAccess
 from RealTimeImagingLib.Recording.Names import namedPlace
+from unit import processes
 
 SHORT = 0.05
 """Seconds to wait for a folder."""
@@ -86,6 +90,33 @@ def test_another_or_an_old_access_begins_anew(drive, fresh):
         while access._attempt[1].age < 0 and time.monotonic() < end:
             time.sleep(0.001)
         assert released(access, "a", drive) == 2
+
+
+HALTED = """
+import time
+from RealTimeImagingLib.Recording.FolderAccess import FolderAccess
+
+def action(note):
+    note("/drive/a")
+    print("begun", flush=True)
+    time.sleep(0.1)
+    for _ in range(10):
+        time.sleep(0.01)  # goes on behind a halt
+    return "found"
+
+print(FolderAccess(0.5).result("a", action))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
+def test_a_halt_of_the_process_is_no_hanging_drive():
+    process = processes.start("-c", HALTED, text=True, environment={"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.8)
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate()[0] == "found\n"
 
 
 def test_the_error_of_an_access_is_raised():

@@ -27,15 +27,19 @@ LONGEST_REASON = 500
 """Most characters of the reason of an error."""
 
 
+def builtInName(text: str) -> str:
+    """Return the name of a built-in function, whatever its case in the text; empty when it names none."""
+    return {name.casefold(): name for name in BuiltIn.NAMES}.get(text.strip().casefold(), "")
+
+
 def findFunction(text: str) -> str:
     """Return the name of a built-in function, or the absolute path of a function file.
 
     :raises SettingsError: there is neither.
     """
     text = text.strip()
-    builtIn = {name.casefold(): name for name in BuiltIn.NAMES}.get(text.casefold())
-    if builtIn:
-        return builtIn
+    if name := builtInName(text):
+        return name
     path = typedPath(text)
     if not path.endswith(".py") or not os.path.isfile(path):
         names = ", ".join(BuiltIn.NAMES)

@@ -13,7 +13,7 @@ from ..Model.Files import reasonOf
 from ..Model.Packages import titlesOf
 from ..Model.Settings import typedPath
 from ..Model.Text import textsOf
-from .Loading import findFunction, functionName, functionPath
+from .Loading import builtInName, findFunction, functionName, functionPath
 from .OtherPython import pythonPath
 
 _ = textsOf(__file__)
@@ -31,7 +31,8 @@ def checkedFunction(text: str, python: str, note: Callable[[str], None] = lambda
     :raises SettingsError: there is no such function or Python, or the function is no Python.
     :raises MissingPackageError: the function requires packages that this Python lacks.
     """
-    note(os.path.dirname(typedPath(text)))
+    if not builtInName(text):
+        note(os.path.dirname(typedPath(text)))
     function = findFunction(text)
     if python:
         note(os.path.dirname(typedPath(python)))

@@ -16,6 +16,10 @@ Result = TypeVar("Result")
 Note = Callable[[str], None]
 
 
+PARTS = 10
+"""Parts of the wait for a folder. A halt of this process, such as on a busy computer, takes up one part at most."""
+
+
 class FolderAccess:
     """Access to folders in a thread, for which the caller waits a moment only.
 
@@ -43,7 +47,8 @@ class FolderAccess:
         else:
             attempt = _Attempt(action)
             attempt.start()
-        attempt.join(self._longest)
+        for _part in range(PARTS):
+            attempt.join(self._longest / PARTS)
         if attempt.is_alive():
             self._attempt = key, attempt
             text = _("The folder {folder} does not respond. Check that its drive is connected, then try again.")
