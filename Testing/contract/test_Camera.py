@@ -111,7 +111,7 @@ def test_grey_values_of_16_bits_are_not_reduced(acquire, monkeypatch, tmp_path, 
     asked = codec.decode() if codec.isascii() else ""
     acquisition = acquire(width=320, height=240, codec=asked, flip="horizontal")
     acquisition.record(tmp_path / "out", "Cine")
-    untilFrames(acquisition, 3)
+    untilFrames(acquisition, acquisition.received + 3)
     acquisition.send("stopRecording")
     acquisition.until(lambda: acquisition.of("recorded"))
     assert "depth-reduced" not in acquisition.codes
