@@ -23,8 +23,8 @@ from RealTimeImagingLib.Recording.Reading import RecordedPart
 
 from .Images import identify
 
-RESTART_MARGIN = 15.0
-"""Seconds before a restart of a DICOM source in which stored slices may not have become an image yet."""
+OVERLAP = 5.0
+"""Seconds from the beginning of a restart in which the old process may still take slices."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Account:
         """Read the log of a sender.
 
         :param restarts: times of restarts.
-        :param lossy: whether images that were sent just before a restart may be lost with the old process.
+        :param lossy: whether an image that is sent during a restart may be divided.
         :param confirmed: False when no image of the log has to be there.
         """
         found = cls()
@@ -63,7 +63,8 @@ class Account:
         for line in lines:
             # The two halves of an image that is sent during a restart go to two processes.
             began = line.get("began", line["time"])
-            soft = lossy and any(began <= one <= line["time"] + RESTART_MARGIN for one in restarts)
+            soft = lossy and any(began - OVERLAP <= one <= line["time"] for one in restarts)
+            found.wild += soft
             found._take(line, soft or not confirmed)
             if began > max(restarts, default=0.0) and confirmed:
                 found.sinceRestart += line.get("least", 0)
