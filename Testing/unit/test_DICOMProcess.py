@@ -14,9 +14,10 @@ import pydicom
 import pytest
 import SimpleITK
 from RealTimeImagingLib.Model.Frame import checksum
+from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
 from unit.conftest import PROGRAM, Acquisition, until
-from unit.dicomSource import Scanner, series, stackOf
+from unit.dicomSource import Scanner, sender, series, stackOf
 from unit.openIGTLinkSource import freePort
 from unit.test_DICOMMosaic import mosaic, placed
 
@@ -159,3 +160,17 @@ def test_a_killed_process_loses_no_acknowledged_instance(receive, tmp_path):
     assert receiver.frames[0][3] == checksum(stackOf(slices))
     assert len(stored(tmp_path)) == 6
     receiver.stop()
+
+
+def test_a_stop_shows_and_records_the_volume_whose_end_is_unknown(receive, tmp_path):
+    """Its association is still open, and silence would close it 30 s later."""
+    receiver, slices = receive(completeAfter=30.0), series(4)
+    receiver.record(tmp_path / "out", "Run")
+    with sender(receiver.port, *slices) as association:
+        for one in slices:
+            assert association.send_c_store(one).Status == 0
+        assert receiver.stop() == 0
+    assert [sum_ for *_, sum_ in receiver.frames] == [checksum(stackOf(slices))]
+    assert (receiver.received, receiver.counts["recorded"], receiver.counts["rejected"]) == (1, 1, 0)
+    (path,) = receiver.of("recorded")[0]
+    assert np.array_equal(openRecording(path).pixels(0), stackOf(slices))

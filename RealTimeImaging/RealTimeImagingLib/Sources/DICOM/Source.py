@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,8 +48,6 @@ OWN_CODES = (
 QUIET_CODES = ("duplicate", "sender-gone", "damaged")
 """Codes of events that do not explain missing images."""
 _NO_ASSOCIATION = 0
-
-log = logging.getLogger(__name__)
 
 
 class DICOMSource:
@@ -153,12 +150,17 @@ class DICOMSource:
     def command(self, name: str, values: Mapping[str, Any]) -> None:
         """Ignore commands; this source has none."""
 
+    def rest(self) -> Iterator[Arrival | Event]:
+        """End all associations; yield what they have stored, and the volumes that are not closed yet, as they are."""
+        self._scp.close()
+        for item in self._scp.rest():
+            yield from self._take(item)
+        for closed in self._assembly.silent(math.inf):
+            yield from self._show(closed)
+
     def close(self) -> None:
         """End all associations; stored instances stay in the folder."""
         self._scp.close()
-        for volume in self._assembly.open:
-            stream = self._streams.of(volume.slices[0].instance.header)
-            log.info("%s: the source stopped before %s were shown; their files are kept", stream, _slices(volume))
 
     # ---- instances of an earlier session
 

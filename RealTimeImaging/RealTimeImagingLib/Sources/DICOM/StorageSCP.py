@@ -169,13 +169,16 @@ class StorageSCP:
                 # The queue holds everything that the association has stored.
                 for last in state.lastItems(self._settings.sizeLimit):
                     self.put(last)
-        while True:
-            if item:
-                yield item
-            try:
-                item = self._items.get_nowait()
-            except queue.Empty:
-                return
+        if item:
+            yield item
+        yield from self.rest()
+
+    def rest(self) -> Iterator[Item]:
+        """Yield what has happened since the last call, also after :meth:`close`."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if item := self._items.get_nowait():
+                    yield item
 
     def wake(self) -> None:
         """End the wait in :meth:`items`, from any thread."""
