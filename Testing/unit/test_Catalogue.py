@@ -123,6 +123,14 @@ def test_damaged_recordings_are_named(tmp_path, damage, words):
     assert words in entry.problem
 
 
+def test_a_recording_with_pixels_that_a_repair_kept_is_not_damaged(tmp_path):
+    record(tmp_path, [frame(0), frame(1)])
+    with open(tmp_path / "Test-Scan.raw", "ab") as raw:
+        raw.write(bytes(1000))
+    (entry,) = listed(tmp_path)
+    assert (entry.state, entry.problem, entry.frames, entry.bytes) == ("finished", "", 2, 96)
+
+
 def test_headers_without_a_manifest(tmp_path):
     """A copy of the two files that Slicer opens."""
     record(tmp_path, [frame(number, shape=(2, 3, 4 + number // 5)) for number in range(10)])

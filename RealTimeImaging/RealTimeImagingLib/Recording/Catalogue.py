@@ -202,7 +202,8 @@ def _images(folder: str, base: str, manifest: Mapping[str, Any]) -> RecordingEnt
         if not (isFileName(part["header"]) and isFileName(part["raw"])):
             raise ValueError("The manifest names files of other folders.")
         for name, expected in ((part["header"], None), (part["raw"], part["bytes"])):
-            problem = problem or _problemOf(os.path.join(folder, name), expected)
+            # A repair keeps pixels behind the frames whose lines were lost.
+            problem = problem or _problemOf(os.path.join(folder, name), expected, mayBeLonger=True)
     headers = [os.path.join(folder, part["header"]) for part in parts]
     size = sum(int(part["bytes"]) for part in parts)
     return RecordingEntry(
@@ -272,12 +273,12 @@ def _withoutManifest(folder: str, paths: list[str]) -> Iterator[RecordingEntry]:
         )
 
 
-def _problemOf(path: str, expected: int | None) -> Text | str:
+def _problemOf(path: str, expected: int | None, mayBeLonger: bool = False) -> Text | str:
     """Return why a file cannot be the one that the manifest names; empty when it can."""
     size, name = _stat(path)[0], os.path.basename(path)
     if size < 0:
         return _("{name} is missing.").format(name=name)
-    if expected is not None and size != expected:
+    if expected is not None and (size < expected or (size > expected and not mayBeLonger)):
         text = _("{name} has {size:,} bytes instead of {expected:,}.")
         return text.format(name=name, size=size, expected=expected)
     return ""
