@@ -128,6 +128,39 @@ def test_a_repair_killed_at_any_step_is_repeated_with_the_same_result(tmp_path, 
     assert step > steps
 
 
+@posix
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "lines",
+    [{"Test-Scan.jsonl": 2}, {"Test-Scan_2.jsonl": 1}, {"Test-Scan.jsonl": 0}, {"Test-Scan.jsonl": 1}],
+    ids=["some frames", "all frames of the second part", "all lines of the first part", "all frames of the first part"],
+)
+def test_a_repair_of_lost_lines_killed_at_any_step_keeps_the_same_pixels(tmp_path, dies, lines, after):
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    assert dies("record", dead, 25, True)[1]
+    for name, count in lines.items():
+        path = dead / name
+        path.write_bytes(b"".join(path.read_bytes().splitlines(True)[:count]))
+    pixels = {path.name: path.read_bytes() for path in dead.glob("*.raw")}
+    expected = tmp_path / "expected"
+    shutil.copytree(dead, expected)
+    (whole,) = repair(str(expected))
+    assert "whose lines were lost" in whole.event.text
+    died, step = True, 0
+    while died:
+        folder = tmp_path / f"again{step}"
+        shutil.copytree(dead, folder)
+        _, died = dies("repair", folder, step, after)
+        found = repair(str(folder))
+        assert bytesOf(folder) == bytesOf(expected)
+        assert pixels.items() <= bytesOf(folder).items()
+        if found:
+            assert found[0].event.text == whole.event.text.replace(str(expected), str(folder))
+        step += 1
+    assert step > 3
+
+
 # Killed at random moments
 
 OFTEN = textwrap.dedent("""

@@ -354,9 +354,7 @@ def test_pixels_whose_lines_a_power_failure_removed_are_kept(tmp_path):
     assertHolds(found.headers, [frame(0), frame(1)])
     assert found.event.level == "warning"
     assert "2 frames, the last is number 1" in found.event.text
-    assert (
-        "Kept in Test-Scan.raw: 192 bytes of pixels behind the last frame; their lines were lost." in found.event.text
-    )
+    assert "Kept in Test-Scan.raw: 192 bytes of pixels whose lines were lost." in found.event.text
     assert raw.read_bytes() == before
     assert manifestOf(found.headers[0])["keptBytes"] == {"Test-Scan.raw": 192}
     assertRepaired(tmp_path)
@@ -388,3 +386,28 @@ def test_an_interrupted_repair_keeps_the_same_pixels(tmp_path):
     assert "Kept in Test-Scan.raw: 192 bytes" in found.event.text
     assert raw.read_bytes() == before
     assertRepaired(tmp_path)
+
+
+@pytest.mark.parametrize("left", [None, b"", bytes(20)], ids=["gone", "empty", "zeros"])
+def test_a_part_without_lines_is_kept_and_named_and_the_other_parts_are_finished(tmp_path, left):
+    """A power failure leaves such a file of a part that has just begun."""
+    frames = [frame(0), frame(1), frame(2, (1, 2, 2)), frame(3, (1, 2, 2))]
+    deadRecording(tmp_path, frames)
+    lines, raw = tmp_path / "Test-Scan_2.jsonl", tmp_path / "Test-Scan_2.raw"
+    before = raw.read_bytes()
+    lines.unlink() if left is None else lines.write_bytes(left)
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, frames[:2])
+    assert (found.event.code, found.event.level) == ("recording-repaired", "warning")
+    assert "Kept in Test-Scan_2.raw: 16 bytes of pixels whose lines were lost." in found.event.text
+    assert raw.read_bytes() == before
+    assert repair(str(tmp_path)) == []
+
+
+def test_pixels_without_a_file_of_lines_are_not_called_no_frame(tmp_path):
+    deadRecording(tmp_path, [frame(0), frame(1)])
+    (tmp_path / "Test-Scan.jsonl").unlink()
+    before = snapshot(tmp_path)
+    (found,) = repair(str(tmp_path))
+    assert (found.event.code, snapshot(tmp_path)) == ("recording-unrepaired", before)
+    assert "Test-Scan.jsonl does not describe the pixels" in found.event.text

@@ -163,7 +163,8 @@ class AppendLog:
         if self.taken:
             return True
         removed = True
-        for path in reversed(self._paths):
+        # The lines come last: a repair keeps pixels without lines.
+        for path in self._paths:
             try:
                 os.unlink(path)
             except FileNotFoundError:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..Model.Errors import RecordingError
 from ..Model.Event import Event
 from ..Model.Files import UNFINISHED, openRegular, reasonOf
 from ..Model.Text import Text, joined, textsOf
@@ -41,6 +42,7 @@ from .Layout import (
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
 from .MessageRecorder import PoseFiles, Tally
+from .Reading import openRecording
 from .RecordedEvents import RecordedEvents
 from .Recorder import composeManifest, partEntry, writeFinished
 from .ValuesFile import valuesIn, valuesOf
@@ -245,7 +247,7 @@ class _Left(ABC):
             cut = _("Cut off: {count:,} bytes of an unfinished {noun}.")
             text.append(cut.format(count=manifest["cutBytes"], noun=self.noun))
         for name, count in manifest.get("keptBytes", {}).items():
-            kept = _("Kept in {name}: {count:,} bytes of pixels behind the last frame; their lines were lost.")
+            kept = _("Kept in {name}: {count:,} bytes of pixels whose lines were lost.")
             text.append(kept.format(name=name, count=count))
         for line in manifest.get("damaged", []):
             text.append(_("Left out, because it is damaged: {line}.").format(line=line))
@@ -289,6 +291,8 @@ class _Frames(_Left):
     def __init__(self, folder: str, base: str, events: Sequence[Event] = ()) -> None:
         super().__init__(folder, base)
         self._events = events
+        self._undescribed: dict[str, int] = {}
+        """Bytes of pixels of parts that lost their first line, or all lines, by name."""
 
     def _names(self, suffix: str) -> list[str]:
         """Names of the parts with a file of this suffix, without recordings whose names look like parts."""
@@ -313,9 +317,16 @@ class _Frames(_Left):
                     raise ValueError(_("its manifest names {name!r}").format(name=name))
 
     def _fromLines(self) -> dict[str, Any]:
-        parts = [part for part in map(self._read, self._names(LINES)) if part]
+        names = self._names(LINES)
+        parts = [part for part in map(self._read, names) if part]
+        for name in self._names(RAW):
+            if name not in names and (size := _size(self._path(name, RAW))) > 0 and not self._isOther(name):
+                self._undescribed[name] = size
         if not parts and self._damagedManifest:
             self._problems = self._problems or [self._damagedManifest]
+        if not any(part.frames for part, _line in parts) and not self._problems:
+            text = _("{name} does not describe the pixels")
+            self._problems = [text.format(name=name + LINES) for name in self._undescribed]
         if self._problems:
             return {}
         return self._write(sorted(parts, key=lambda part: part[1].part))
@@ -326,7 +337,7 @@ class _Frames(_Left):
         line = part.line
         if line is None:
             if size > 0:
-                self._problems.append(_("{name} does not describe the pixels").format(name=name + LINES))
+                self._undescribed[name] = size
             return None
         if line.recording != self._base:
             return None
@@ -357,6 +368,7 @@ class _Frames(_Left):
                 gaps.append(Missed(first, last, len(part.missing), _("the pixels are not in the file")))
         cut = sum(part.rest for part, _line in parts if not part.isKept)
         kept = {part.name + RAW: part.rest for part, _line in parts if part.isKept}
+        kept |= {name + RAW: size for name, size in self._undescribed.items()}
         damaged = [f"{part.name}{LINES}, line {part.damaged}" for part, _line in parts if part.damaged]
         if not whole:
             lost = [asdict(gap) for gap in gaps]
@@ -396,6 +408,13 @@ class _Frames(_Left):
         event = self._event(manifest, parts[-1]["lastNumber"] if parts else None)
         values = valuesOf(name, valuesIn(self._folder, os.listdir(self._folder)))
         return Repair(event, self._base, headers, [], name, values)
+
+    def _isOther(self, name: str) -> bool:
+        """Whether the header of this name describes another recording."""
+        try:
+            return openRecording(self._path(name, HEADER)).recording != self._base
+        except RecordingError:
+            return False
 
     def _isMine(self, name: str) -> bool:
         """Whether the lines of this name describe a part of this recording, or nothing."""
