@@ -176,6 +176,21 @@ def test_a_file_that_grows_is_played_as_it_grows(camera, tmp_path):
     assert filming.sums[40:] == sums(pictures)[40:]
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_shorter_film_that_replaces_a_film_is_played_from_its_beginning(camera, tmp_path, loop):
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(30)], rate=60)
+    other = film(tmp_path / "b.mkv", [picture(number) for number in range(50, 60)], rate=60)
+    filming = camera(path, recording=True, loop=loop)
+    filming.until(lambda: len(filming.frames) >= 10)
+    os.replace(other, path)
+    filming.until(lambda: len(filming.frames) >= 40)
+    assert filming.places[:40] == [*range(30), *range(10)]
+    assert filming.sums[30:40] == sums(picture(number) for number in range(50, 60))
+    if not loop:
+        filming.untilCode("video-ended")
+        assert "10 pictures" in filming.events[-1].text
+
+
 @pytest.mark.parametrize("content", [b"", b"no video at all\n" * 99, bytes(5000)])
 def test_a_file_of_another_kind_is_reported_once(camera, tmp_path, content):
     (tmp_path / "text.mp4").write_bytes(content)

@@ -302,6 +302,10 @@ class CameraGrabber(threading.Thread):
         if not place:
             text = _("{name} has no picture that OpenCV can decode. Convert it to another codec.")
             raise CannotOpenError(text.format(name=self._settings.name), "not-a-video")
+        if place < self._first:
+            # Another file with fewer pictures has replaced the file: play it from its beginning.
+            self._first = 0
+            return
         if stamp != stampOf(path):
             # Another program still writes the file: continue with the next pictures.
             self._continues, self._first = True, place
