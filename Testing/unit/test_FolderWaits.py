@@ -99,6 +99,36 @@ def test_a_link_to_no_file_is_reported_once_and_received_when_its_target_appears
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Users of Windows may not make links.")
+def test_links_to_a_share_that_is_away_are_counted_together(receive, incoming):
+    receiver = receive()
+    receiver.step()
+    for number in range(200):
+        (incoming / f"{number:03}.nii").symlink_to(f"../away/{number:03}.nii")
+    receiver.until(lambda: len(receiver.events) == 4, 30)
+    assert receiver.codes == ["unreadable"] * 4
+    assert receiver.events[-1].text.startswith("197 more. The last: 199.nii cannot be read (it is a link that leads")
+    assert receiver.checkpoint.rejected == 200
+    (incoming.parent / "away").mkdir()
+    for number in range(200):
+        arrive(incoming.parent / "away" / f"{number:03}.nii", niftiFile(number))
+    receiver.until(lambda: len(receiver.sums) == 200, 30)
+    assert receiver.sums == [sumOf(number) for number in range(200)]
+    assert receiver.checkpoint.rejected == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Users of Windows may not make links.")
+def test_a_stop_reports_the_counted_links(receive, incoming):
+    receiver = receive()
+    receiver.step()
+    for number in range(10):
+        (incoming / f"{number:03}.nii").symlink_to(f"../away/{number:03}.nii")
+    receiver.until(lambda: len(receiver.events) == 3)
+    receiver.run(0.5)
+    (last,) = receiver.source.rest()
+    assert last.text.startswith("7 more. The last: 009.nii cannot be read")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Users of Windows may not make links.")
 def test_an_existing_link_to_no_file_is_skipped_and_received_when_its_target_appears(receive, incoming):
     arrive(incoming / "old.nii", niftiFile(0))
     (incoming / "a.nii").symlink_to("../a.nii")

@@ -28,6 +28,7 @@ from ...Model.Packages import missingPackages, packagesFor, titlesOf
 from ...Model.Quantities import counted
 from ...Model.Text import joined, sentence, textsOf
 from ..Checkpoint import DEATHS, Checkpoint, Verdict
+from ..Repetitions import Repetitions
 from ..Silence import ListeningTime
 from ..Source import TURN, Arrival
 from . import FolderSettings
@@ -84,6 +85,7 @@ class FolderSource:
         self._seen = False
         self._problem: FolderProblem | None = None
         self._reportedProblems: set[str] = set()
+        self._repetitions = Repetitions(clock)
         self._exhausted = False
         self._sizes: dict[str, str] = {}
         self._resized: set[str] = set()
@@ -166,6 +168,7 @@ class FolderSource:
                 return
         yield from self._show(self._volumes.ready(self._listening.count(), 0))
         yield from self._numbers.overdue(self._clock())
+        yield from self._repetitions.due()
         next_ = min([self._poller.due, self._numbers.due, *(file.due for file in self._tried.values())])
         self._wake.wait(max(0.0, min(seconds, next_ - self._clock(), self._listening.wait(self._volumes.due))))
         self._wake.clear()
@@ -180,8 +183,9 @@ class FolderSource:
             self._poller.hurry()
 
     def rest(self) -> Iterator[Arrival | Event]:
-        """Yield the volumes that are not closed yet, as they are."""
+        """Yield the volumes that are not closed yet, as they are, and the events that were counted."""
         yield from self._show(self._volumes.rest(self._listening.count()))
+        yield from self._repetitions.due(gone=self._settings.folder)
 
     def close(self) -> None:
         """Forget the incomplete files."""
@@ -350,7 +354,12 @@ class FolderSource:
         if not file.unreadable:
             then = _("It has not changed for {seconds:.0f} s. It is shown as soon as it is complete.")
         text = joined(file.words(self._name(file.path)), then.format(seconds=quiet))
-        yield Event(code, text, "warning", file.path)
+        event = Event(code, text, "warning", file.path)
+        if code == "unreadable":
+            # A share that goes away makes all links to its files unreadable.
+            yield from self._repetitions.report(event, self._settings.folder)
+        else:
+            yield event
 
     def _deliver(self, file: PendingFile, complete: Complete) -> Iterator[Arrival | Event]:
         path, stamp, name = file.path, complete.stamp, self._name(file.path)
