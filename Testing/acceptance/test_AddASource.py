@@ -189,6 +189,37 @@ def test_theSettingsOfThePageAreAForm(slicer, module, folder):
         sys.modules.pop("ArrayImages", None)
 
 
+def test_aKindThatIsRegisteredAgainHasItsNewSettings(slicer, module, noErrors):
+    """Its developer changed its module, and loaded it again. The values in the form stay."""
+
+    def registered(title, *names):
+        values = [(name, int, field(default=1, metadata=about(name.title(), "Number."))) for name in names]
+        values.append(("stream", str, field(default="Numbers", metadata=about("Volume name", "Name."))))
+        settings = make_dataclass(
+            "NumberSettings", values, bases=(SourceSettings,), frozen=True, namespace={"kind": "numbers"}
+        )
+        register(SourceKind(settings, title, None))
+        panel.refresh()
+        return settings
+
+    panel = panelOf(module)
+    ui = panel.ui
+    try:
+        registered("Numbers", "first")
+        second = registered("More numbers", "first", "second")
+        ui.sourceComboBox.currentIndex = ui.sourceComboBox.findText("More numbers")
+        assert panel.settings() == second()
+        ui.numbers_first.value = 7
+        before = ui.numbers_second
+        third = registered("Numbers", "first", "third")
+        assert panel.settings() == third(first=7)
+        assert ui.sourceComboBox.currentText == "Numbers"
+        assert ui.numbers_third.isVisibleTo(ui.sourceForm)
+        assert not before.isVisibleTo(ui.sourceForm)
+    finally:
+        KINDS.pop("numbers", None)
+
+
 def test_theFormShowsNegativeAndLargeNumbers(slicer, module):
     """A value from Python that exceeds the field is shown as the nearest one."""
     values = [

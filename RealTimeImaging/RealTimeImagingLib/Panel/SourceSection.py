@@ -18,7 +18,7 @@ from ..Model.Errors import MissingPackageError, RealTimeImagingError, SettingsEr
 from ..Model.Event import Remedy
 from ..Model.Files import parsedJSON
 from ..Model.Quantities import freeName
-from ..Model.Settings import SourceSettings
+from ..Model.Settings import SourceSettings, settingFields
 from ..Model.Signal import Signal
 from ..Sources import KINDS, SourceKind, kindOf, settingsFromJSON
 from .Section import Section, remember, remembered, translated
@@ -62,11 +62,32 @@ class SourceSection(Section):
 
     def _addKinds(self) -> None:
         """List each kind that is not in the list: another module may register one at any time."""
-        known = {kind.name for kind in self._kinds}
+        places = {kind.name: place for place, kind in enumerate(self._kinds)}
         for kind in KINDS.values():
-            if kind.name not in known and kind.listed:
+            place = places.get(kind.name)
+            if place is None and kind.listed:
                 self._kinds.append(kind)
                 self.ui.sourceComboBox.addItem(translated(kind.title))
+            elif place is not None and self._kinds[place] != kind:
+                self._replaceKind(place, kind)
+
+    def _replaceKind(self, place: int, kind: SourceKind) -> None:
+        """Show a kind that was registered again, with the values in its form: its developer loaded its module again."""
+        self._kinds[place] = kind
+        self.ui.sourceComboBox.setItemText(place, translated(kind.title))
+        before = self._forms.pop(kind.name, None)
+        if before is None:
+            return
+        before.setShown(False)
+        before.controls.close()
+        try:
+            names = {"kind", *(field.name for field in settingFields(kind.settings))}
+            values = {name: value for name, value in before.read().toJSON().items() if name in names}
+            self.formOf(kind).show(settingsFromJSON(values))
+        except SettingsError:
+            pass  # the form has the values of the last start
+        self._showRows()
+        self.edited.emit()
 
     def formOf(self, kind: SourceKind) -> SourceForm:
         """Return the form of a kind in the list, which is made when it is first needed."""
