@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from RealTimeImagingLib.Formats import Inflate as Streamed
-from RealTimeImagingLib.Recording import openRecording
+from RealTimeImagingLib.Recording import openRecording, repair
 from unit.conftest import arrive, niftiFile, seriesFile, snapshot, sumOf
-from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record
+from unit.recordings import OBLIQUE, RIGHT_HANDED, START, frame, record, recorder
 from unit.replaySource import Player, pixelsOf, sequence, sumsOf
 
 
@@ -553,6 +553,24 @@ def test_a_later_part_is_replayed_alone(play, incoming):
     for image, sent in zip(player.images, frames[4:8], strict=True):
         np.testing.assert_array_equal(image.pixels, sent.pixels)
     assert player.times == pytest.approx([0, 0.1, 0.2, 0.3], abs=0.011)
+
+
+def test_all_parts_are_replayed_although_a_repair_found_no_frame_of_the_first(play, incoming):
+    frames = [shaped(number) for number in range(12)]
+    dead = recorder(incoming)
+    for each in frames:
+        assert dead.append(each)
+    dead._lock.release(remove=False)
+    lines = incoming / "Test-Scan.jsonl"
+    lines.write_bytes(lines.read_bytes().splitlines(True)[0])
+    (incoming / "Test-Scan.seq.nhdr").unlink()
+    (found,) = repair(str(incoming))
+    assert [os.path.basename(path) for path in found.headers] == [f"Test-Scan_{n}.seq.nhdr" for n in (2, 3)]
+    player = play(found.headers[0])
+    player.run(3)
+    assert player.codes == ["replay-opened", "replay-ended"]
+    for image, sent in zip(player.images, frames[4:], strict=True):
+        np.testing.assert_array_equal(image.pixels, sent.pixels)
 
 
 @pytest.mark.parametrize("lost", [".seq.nhdr", ".raw"])

@@ -186,13 +186,15 @@ def recordingNear(path: str) -> str:
 
 def _otherParts(first: RecordedPart) -> list[str]:
     # Headers of the later parts: from the folder, and from the manifest, which also names missing ones.
-    folder, base = os.path.dirname(first.path), os.path.basename(first.path).removesuffix(HEADER)
-    if first.part != 1:
-        return []
-    names = {name for name in os.listdir(folder) if name.endswith(HEADER) and isPartOf(base, name.removesuffix(HEADER))}
+    folder, own = os.path.split(first.path)
+    base = own.removesuffix(HEADER) if first.part == 1 else first.recording
     try:
         with open(os.path.join(folder, base + MANIFEST), "rb") as file:
-            names |= {os.path.basename(entry["header"]) for entry in parsedJSON(file.read())["parts"]}
+            named = [os.path.basename(entry["header"]) for entry in parsedJSON(file.read())["parts"]]
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # the headers in the folder suffice
-    return [os.path.join(folder, name) for name in sorted(names - {base + HEADER})]
+        named = []  # the headers in the folder suffice
+    # A repair may have found no frame of the first part.
+    if first.part != 1 and named[:1] != [own]:
+        return []
+    names = {name for name in os.listdir(folder) if name.endswith(HEADER) and isPartOf(base, name.removesuffix(HEADER))}
+    return [os.path.join(folder, name) for name in sorted({*names, *named} - {own})]
