@@ -404,6 +404,21 @@ def test_a_part_without_lines_is_kept_and_named_and_the_other_parts_are_finished
     assert repair(str(tmp_path)) == []
 
 
+@pytest.mark.parametrize("count", [None, 0, 1, 3])
+def test_a_part_that_was_closed_before_its_lines_were_lost_is_whole(tmp_path, count):
+    """Its header has the lines, too."""
+    frames = [*[frame(number) for number in range(6)], frame(6, (1, 2, 2))]
+    deadRecording(tmp_path, frames)
+    lines = tmp_path / "Test-Scan.jsonl"
+    text = b"".join(lines.read_bytes().splitlines(True)[:count])
+    lines.unlink() if count is None else lines.write_bytes(text)
+    (found,) = repair(str(tmp_path))
+    assertHolds(found.headers, frames)
+    assert found.event.level == "info"
+    assert manifestOf(found.headers[0])["recorded"] == 7
+    assertRepaired(tmp_path)
+
+
 def test_pixels_without_a_file_of_lines_are_not_called_no_frame(tmp_path):
     deadRecording(tmp_path, [frame(0), frame(1)])
     (tmp_path / "Test-Scan.jsonl").unlink()

@@ -180,6 +180,17 @@ def openRecording(path: str) -> RecordedPart:
     )
 
 
+def linesOf(path: str) -> list[bytes]:
+    """Return what a header has of the lines of its part: the description of the part, and the line of each frame.
+
+    :param path: path of a ``.seq.nhdr`` file of a recording.
+    :raises RecordingError: as :func:`openRecording`.
+    """
+    openRecording(path)
+    fields, lines = _parse(_read(path, LONGEST_HEADER))
+    return [text.encode() for text in (fields[RECORDING], *lines)]
+
+
 def noteChecksum(manifestPath: str, path: str, sha256: str) -> None:
     """Write the checksum of a part's pixels into the manifest.
 

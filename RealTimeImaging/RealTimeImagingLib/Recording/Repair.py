@@ -14,7 +14,7 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -42,7 +42,7 @@ from .Layout import (
 from .Lines import FrameLine, MessageLine, MessagesLine, Missed, PartLine, checkNumbers, storable
 from .Lock import Lock, isLock
 from .MessageRecorder import PoseFiles, Tally
-from .Reading import openRecording
+from .Reading import linesOf, openRecording
 from .RecordedEvents import RecordedEvents
 from .Recorder import composeManifest, partEntry, writeFinished
 from .ValuesFile import valuesIn, valuesOf
@@ -318,10 +318,8 @@ class _Frames(_Left):
 
     def _fromLines(self) -> dict[str, Any]:
         names = self._names(LINES)
+        names += [name for name in self._names(RAW) if name not in names and not self._isOther(name)]
         parts = [part for part in map(self._read, names) if part]
-        for name in self._names(RAW):
-            if name not in names and (size := _size(self._path(name, RAW))) > 0 and not self._isOther(name):
-                self._undescribed[name] = size
         if not parts and self._damagedManifest:
             self._problems = self._problems or [self._damagedManifest]
         if not any(part.frames for part, _line in parts) and not self._problems:
@@ -333,7 +331,14 @@ class _Frames(_Left):
 
     def _read(self, name: str) -> tuple[_Part, PartLine] | None:
         part, size = _Part(name), _size(self._path(name, RAW))
-        found = scanLines(self._path(name, LINES), part.take, FrameLine.fromText)
+        try:
+            found = scanLines(self._path(name, LINES), part.take, FrameLine.fromText)
+        except FileNotFoundError:
+            found = Scan()
+        if part.line is None or size >= (len(part.frames) + 1) * part.line.frameBytes:
+            closed = self._fromHeader(name)
+            if len(closed.frames) > len(part.frames):
+                part, found = closed, Scan()
         line = part.line
         if line is None:
             if size > 0:
@@ -351,6 +356,16 @@ class _Frames(_Left):
         part.rest = max(0, size - count * line.frameBytes)
         part.isKept = part.rest >= 2 * line.frameBytes
         return part, line
+
+    def _fromHeader(self, name: str) -> _Part:
+        """Return a part that was closed before its lines were lost; an empty part without such a header."""
+        part = _Part(name)
+        try:
+            for place, text in enumerate(linesOf(self._path(name, HEADER))):
+                part.take(place, text)
+        except (RecordingError, ValueError):
+            return _Part(name)
+        return part if part.line and part.line.recording == self._base else _Part(name)
 
     def _write(self, parts: Sequence[tuple[_Part, PartLine]]) -> dict[str, Any]:
         whole = [(part, line) for part, line in parts if part.frames]
@@ -385,7 +400,8 @@ class _Frames(_Left):
 
     def _cleanUp(self, manifest: Mapping[str, Any]) -> Repair:
         parts = manifest["parts"]
-        lines = [name for name in self._names(LINES) if self._isMine(name)]
+        raws = {entry["raw"] for entry in parts}
+        lines = [name for name in self._names(LINES) if self._isMine(name, raws)]
         kept = manifest.get("keptBytes", {})
         for entry in parts:
             if entry["raw"] not in kept:
@@ -393,7 +409,6 @@ class _Frames(_Left):
         for suffix in (HEADER, POSES, MANIFEST):
             for name in self._names(suffix + UNFINISHED):
                 _remove(self._path(name, suffix + UNFINISHED))
-        raws = {entry["raw"] for entry in parts}
         for name in self._names(RAW):
             described = os.path.lexists(self._path(name, HEADER))
             if name + RAW not in {*raws, *kept} and not described and self._isMine(name):
@@ -416,13 +431,16 @@ class _Frames(_Left):
         except RecordingError:
             return False
 
-    def _isMine(self, name: str) -> bool:
-        """Whether the lines of this name describe a part of this recording, or nothing."""
+    def _isMine(self, name: str, raws: Set[str] = frozenset()) -> bool:
+        """Whether the lines of this name describe a part of this recording, or nothing.
+
+        :param raws: pixels that a header describes.
+        """
         try:
             with openRegular(self._path(name, LINES)) as file:
                 return PartLine.fromText(file.readline()).recording == self._base
         except (FileNotFoundError, ValueError):
-            return _size(self._path(name, RAW)) <= 0
+            return _size(self._path(name, RAW)) <= 0 or name + RAW in raws
 
 
 class _Messages(_Left):
