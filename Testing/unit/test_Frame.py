@@ -268,14 +268,17 @@ def test_from_lps_to_ras_and_back():
     ],
 )
 def test_a_place_that_no_scanner_has_is_named(matrix, words):
-    text = geometryRemark(Image(PIXELS, matrix), "Live")
+    found = geometryRemark(Image(PIXELS, matrix), "Live")
     if words is None:
-        assert text is None
+        assert found is None
     else:
+        _kind, text = found
         assert text.startswith("Live: ")
         assert re.search(words, text)
 
 
 def test_a_place_that_means_none_is_named():
     image = Image(PIXELS, np.eye(4), None, {NO_PLACE: "ImagePositionPatient nan"})
-    assert "gives the place as ImagePositionPatient nan." in geometryRemark(image, "Live")
+    kind, text = geometryRemark(image, "Live")
+    assert kind == "none"
+    assert "gives the place as ImagePositionPatient nan." in text

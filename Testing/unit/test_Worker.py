@@ -53,6 +53,22 @@ os._exit(code)
 # ---- the ordinary way
 
 
+def test_each_kind_of_unlikely_place_is_named_once(acquire, incoming):
+    """The first remark, such as shear, which may be meant, does not hide a later mistake in the position."""
+    acquisition = acquire()
+    for number, (size, offset) in enumerate(((1e9, 0), (1e9, 0), (1, 1e30), (1, 1e30))):
+        data = bytearray(niftiFile(number))
+        struct.pack_into("<hh", data, 252, 0, 1)  # qform_code, sform_code
+        struct.pack_into("<12f", data, 280, size, 0, 0, offset, 0, size, 0, 0, 0, 0, size, 0)
+        arrive(incoming / f"{number}.nii", bytes(data))
+        acquisition.untilCounted(number + 1, 0)
+    assert acquisition.stop() == 0
+    events = [one["event"] for one in acquisition.lines if "event" in one]
+    size, place = (str(one["text"]) for one in events if one["code"] == "unlikely-geometry")
+    assert "mm in size" in size
+    assert "mm from the origin" in place
+
+
 def test_it_reports_its_number_then_ready_and_at_last_its_counts(acquire, incoming):
     acquisition = acquire()
     assert acquisition.lines[0] == {"pid": acquisition.process.pid}

@@ -177,17 +177,18 @@ def _checkNumbers(matrix: bytes) -> None:
         raise FrameError(_("The three axes of IJKToRAS do not span space: two are parallel, or one is zero."))
 
 
-def geometryRemark(image: Image, stream: str) -> Text | None:
-    """Return a sentence about the place of an image if no scanner has it, else None. The image is shown in any case.
+def geometryRemark(image: Image, stream: str) -> tuple[str, Text] | None:
+    """Return what is wrong with the place of an image if no scanner has it, else None. The image is shown in any case.
 
     :param stream: name of the stream.
+    :returns: the kind of the remark ("none", "place", "size" or "shear") and a sentence.
     """
     if given := image.attributes.get(NO_PLACE):
         text = _(
             "{stream} is shown at the origin of the scene, because its sender gives the place as {given}. Check the "
             "position at the sender."
         )
-        return text.format(stream=stream, given=given)
+        return "none", text.format(stream=stream, given=given)
     found = _unlikely(image.ijkToRAS.tobytes())
     if found is None:
         return None
@@ -200,11 +201,11 @@ def geometryRemark(image: Image, stream: str) -> Text | None:
             "{stream}: the axes of the image are {value} degrees off the right angle. Slice views show it sheared, as "
             "its sender says. Most modules and file formats need right angles."
         )
-        return joined(text.format(stream=stream, value=f"{value:.1f}"), _("Check the matrix at the sender."))
+        return name, joined(text.format(stream=stream, value=f"{value:.1f}"), _("Check the matrix at the sender."))
     if name == "size":
         text = _("{stream}: the voxels are {value} mm in size. The image keeps this size; a view may stay black.")
     advice = _("Check the units, the position and the spacing at the sender.")
-    return joined(text.format(stream=stream, value=f"{value:.3g}"), advice)
+    return name, joined(text.format(stream=stream, value=f"{value:.3g}"), advice)
 
 
 @lru_cache(maxsize=64)

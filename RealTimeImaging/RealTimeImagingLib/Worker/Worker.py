@@ -103,8 +103,8 @@ class Worker:
         self._reportedDetails: dict[str, object] = {}
         self._reportedProblem = self._problemText = ""
         self._statusDue = 0.0
-        self._remarked: set[str] = set()
-        """Streams whose place has been reported as unlikely."""
+        self._remarked: set[tuple[str, str]] = set()
+        """Streams whose place has been reported as unlikely, with the kind of the remark."""
 
     def command(self, command: Command) -> None:
         """Take a command, from any thread."""
@@ -241,9 +241,10 @@ class Worker:
         self._reportCheckpoint()
 
     def _remark(self, stream: str, image: Image) -> None:
-        """Report a place that no scanner has, once for each stream."""
-        if stream not in self._remarked and (text := geometryRemark(image, stream)):
-            self._remarked.add(stream)
+        """Report a place that no scanner has, once for each stream and kind of remark."""
+        kind, text = geometryRemark(image, stream) or ("", "")
+        if kind and (stream, kind) not in self._remarked:
+            self._remarked.add((stream, kind))
             self._sender.event(Event("unlikely-geometry", text, "warning", stream), self._counts())
 
     def _execute(self, command: Command) -> None:
