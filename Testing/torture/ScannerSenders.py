@@ -82,9 +82,15 @@ class DICOMSender(SocketSender):
 
     def _volume(self, step: Step, slices: list[Any]) -> None:
         began = time.monotonic()
-        stored = [self._store(one) for one in slices]
-        report = "" if all(stored) else "answer"
-        self.note(step["serial"], int(all(stored)), 1, step["do"], report=report, began=began)
+        try:
+            stored = [self._store(one) for one in slices]
+        except ConnectionError:
+            # The receiver was stopped, and has what it stored until then.
+            self.note(step["serial"], 0, 1, step["do"], partial=True)
+            raise
+        whole = all(stored)
+        report = "" if whole else "answer"
+        self.note(step["serial"], int(whole), 1, step["do"], report=report, began=began, partial=not whole)
 
     def _image(self, step: Step) -> None:
         self._volume(step, self._slices(step["serial"]))
@@ -106,10 +112,10 @@ class DICOMSender(SocketSender):
     def _abort(self, step: Step) -> None:
         """Abort the association in the middle of a volume, whose other slices never come."""
         slices = self._slices(step["serial"])
+        self.note(step["serial"], 0, 1, "abort", partial=True)
         for one in slices[: len(slices) // 2]:
             self._store(one)
         self.broken()
-        self.note(step["serial"], 0, 1, "abort", partial=True)
 
     def _garbage(self, step: Step) -> None:
         super()._garbage(step)
