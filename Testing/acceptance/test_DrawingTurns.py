@@ -35,6 +35,9 @@ def drawn(logic, views, slicer):
         window.RemoveObserver(tag)
     for name in SLICES:
         views.sliceWidget(name).painted.pop()
+    turned: list[bool] = []
+    qt.QTimer.singleShot(0, lambda: turned.append(True))
+    until(lambda: turned)  # the turns of the last drawings are over, too
     assert [view.isRenderPaused() or not view.updatesEnabled for view in views.views()] == [False] * 4
 
 
