@@ -57,7 +57,8 @@ class Account:
         found = cls()
         try:
             with open(path, encoding="utf-8") as file:
-                lines = [json.loads(line) for line in file if line.endswith("\n")]
+                # The sender may be writing: its last line may not be complete yet.
+                lines = [json.loads(line) for line in file.read().split("\n")[:-1]]
         except FileNotFoundError:
             lines = []
         for line in lines:
