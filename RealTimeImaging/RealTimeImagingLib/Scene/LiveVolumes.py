@@ -327,7 +327,7 @@ class LiveVolumes:
         # VTK aborts at a name that is no UTF-8.
         node = _colourNode(self._scene, name) if name and isStorable(name) else None
         if name and node is None:
-            raise SettingsError(_("There is no colour map {name}.").format(name=name))
+            raise SettingsError(_("There is no colour map {name}.").format(name=repr(name)))
         self._choices[stream].colours = node.GetID() if node else ""
         self._colour(stream, self.volume(stream).node)
 
