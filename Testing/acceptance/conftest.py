@@ -18,7 +18,6 @@ MODULE = ROOT / "RealTimeImaging" / "RealTimeImaging.py"
 SIMULATOR = ROOT / "RealTimeImaging" / "RealTimeImagingLib" / "Simulator" / "__main__.py"
 OWN_SETTINGS = ("RealTimeImaging/", "ctkPathLineEdit/")
 """Beginnings of the names of what the module keeps in Slicer's settings."""
-ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 SHARED = ROOT.parent / "shared" / "data"
 
 
@@ -82,8 +81,7 @@ def logic(module, slicer):
 def views(module):
     """Four views, drawn off screen as fast as they can, turned as Slicer has them at start; they stay to the end."""
     made = slicerhost.makeOffscreenViews(160)
-    for name, orientation in ORIENTATIONS.items():
-        made.sliceWidget(name).sliceLogic().GetSliceNode().SetOrientation(orientation)
+    slicerhost.turnViews(made)
     yield made
     for view in made.views():
         view.extraRenderSeconds = 0

@@ -278,9 +278,10 @@ class Stage(Driver):
         return png
 
     def makeViews(self) -> None:
-        """Make the four views; pictures before this one have none."""
+        """Make the four views, turned as Slicer has them at start; pictures before this one have none."""
         if self.views is None:
             self.views, self.layout = slicerhost.makeImageWidget()
+        slicerhost.turnViews(self.layout)
 
 
 def _png(widget: Any) -> bytes:

@@ -94,6 +94,14 @@ def removeViews() -> None:
     Layout.removeViews()
 
 
+def turnViews(layout: Any) -> None:
+    """Turn the slice views of a layout as Slicer has them at start."""
+    from . import Layout
+
+    for name, orientation, _colour in Layout.SLICES:
+        layout.sliceWidget(name).mrmlSliceNode().SetOrientation(orientation)
+
+
 def leftovers() -> list[str]:
     """One plain sentence for each timer, watcher, process, thread, observer or connection that is still alive."""
     from . import Leftovers
