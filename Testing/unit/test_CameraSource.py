@@ -292,7 +292,8 @@ def test_pictures_that_wait_at_the_end_of_a_recording_are_recorded(camera, tmp_p
 def test_pictures_that_wait_at_the_end_without_a_recording_are_dropped_and_counted(camera, tmp_path):
     filming = camera(film(tmp_path / "a.mkv", [picture(number) for number in range(50)], rate=100))
     filming.until(lambda: filming.frames)
-    until(lambda: filming.counts["grabbed"] == 50)
+    until(lambda: not filming.source._grabber.is_alive())
+    assert filming.counts["grabbed"] == 50
     shown = len(filming.frames)
     filming.rest()
     assert len(filming.frames) == shown
