@@ -266,8 +266,11 @@ def test_errorsAreEventsAndAnEditedFileIsReloaded(logic, tmp_path, noErrors):
     decided(processor, 1)
     events = [event.text for event in logic.events() if event.code == "processing-failed"]
     assert events == ["made failed with frame 0 of Live: NameError: name 'nothing' is not defined (made.py, line 5)"]
-    functionFile(tmp_path, "def process(frame): return frame.pixels")
+    mark = tmp_path / "loaded"
+    functionFile(tmp_path, f"open({str(mark)!r}, 'w').close()\ndef process(frame): return frame.pixels")
     logic.processing.reload(processor)
+    # The image takes another way than the command.
+    until(mark.exists)
     source.send("step", frames=1)
     decided(processor, 2)
     assert counts(processor) == (2, 1, 0, 1, 0)

@@ -113,8 +113,8 @@ def main(module):
     logic.startSimulatedScanner(fps=20)
     runUntil(lambda: logic.statistics()["shown"] > 2, 30)
     logic.startRecording(tempfile.mkdtemp(dir=slicer.app.temporaryPath, prefix="0"))
-    logic.processing.start("TemporalSNR", stream="Live")
-    runUntil(lambda: logic.statistics()["recorded"] > 10, 30)
+    result = logic.processing.start("TemporalSNR", stream="Live").stream
+    runUntil(lambda: logic.statistics()["recorded"] > 10 and result in logic.statistics()["streams"], 30)
     panel.refresh()
     look("running")
     logic.stopRecording()
