@@ -165,9 +165,9 @@ def untilRunning(source) -> None:
 
 
 def untilStopped(logic) -> None:
-    """Stop all and wait for the end."""
+    """Stop all and wait for the end; functions finish the images that wait."""
     logic.stop()
-    until(lambda: not logic.isRunning())
+    until(lambda: not logic.isRunning(), 60)
 
 
 def workFolders() -> list[str]:

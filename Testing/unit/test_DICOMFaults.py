@@ -173,7 +173,7 @@ def diskFull(world):
         "Free space there, or choose another",
     )
     yield Says(parts, None, "not-stored", parts, most=3)
-    assert len(world.told("not-stored")) == 3
+    world.until(lambda: len(world.told("not-stored")) == 3)
     resource.prlimit(world.process.process.pid, resource.RLIMIT_FSIZE, before)
     sendImage(world)
 
