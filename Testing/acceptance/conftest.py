@@ -164,6 +164,11 @@ def untilRunning(source) -> None:
     until(lambda: source.state == "running")
 
 
+def untilRecording(logic) -> None:
+    """Wait until every source records."""
+    until(lambda: all(source.storage.get("free") is not None for source in logic.sources() if not source.ended))
+
+
 def untilStopped(logic) -> None:
     """Stop all and wait for the end; functions finish the images that wait."""
     logic.stop()

@@ -13,9 +13,9 @@ from unit.broadcast import Listening
 from unit.openIGTLinkSource import freePort, sendAll
 from unit.videos import MATRIX, START, decode, encode, message, messages, picture
 
-from .conftest import until, untilRunning, untilStopped
+from .conftest import until, untilRecording, untilRunning, untilStopped
 from .test_Panel import panelOf
-from .test_RecordingsSection import listOf, untilRecording
+from .test_RecordingsSection import listOf
 
 COUNT = 24
 

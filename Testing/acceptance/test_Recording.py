@@ -18,7 +18,7 @@ from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
 from unit.recordings import frame
 
-from .conftest import until
+from .conftest import until, untilRecording, untilStopped
 
 DETAILS = {"Strain": "BKS.Cg-Dock7m +/+ Leprdb/J", "Operator": "Zoë\nÅngström", "SpecimenID": "UF-12345"}
 
@@ -55,7 +55,7 @@ def running(logic, source):
 def recording(logic, folder, **values):
     """Start a recording, and wait until every source records."""
     logic.startRecording(folder, **values)
-    until(lambda: logic.recording.status()["free"] is not None)
+    untilRecording(logic)
 
 
 def built(logic):
@@ -202,6 +202,34 @@ def test_killInMidRecording(logic, scanner, incoming, tmp_path):
     assert {event.code for event in logic.events()} >= {"restarted", "recording-repaired"}
     assert sorted(logic.recording.inScene()) == ["Cut-Live", "Cut_1-Live"]
     assert logic.statistics()["recorded"] == logic.statistics()["received"] == 60
+
+
+@pytest.mark.parametrize("next_", [False, True], ids=["alone", "before the next one"])
+def test_theProcessDiesAsTheRecordingStops(slicer, logic, scanner, incoming, tmp_path, next_):
+    """Slicer stops the recording before it notices the death: the next process finishes it, with all counts."""
+    source = running(logic, logic.start(FolderSettings(incoming)))
+    recording(logic, tmp_path / "recordings", name="Cut")
+    process, log = scanner("--frames", "30", "--fps", "30")
+    until(lambda: process.poll() is not None and logic.statistics()["recorded"] == 30)
+    os.kill(source.pid, signal.SIGKILL)
+    browser = logic.stopRecording()
+    if next_:
+        logic.startRecording(tmp_path / "recordings", name="Next")
+    built(logic)
+    assert sumsOf(tmp_path / "recordings") == sentBy(log)
+    assert sorted(logic.recording.inScene()) == ["Cut-Live"]
+    assert browser.GetScene() is slicer.mrmlScene
+    assert sequenceOf(browser).GetNumberOfDataNodes() == 30
+    texts = [event.text for event in logic.events()]
+    assert any(text.startswith("Recording Cut finished: 30 images") for text in texts)
+    if next_:
+        untilRecording(logic)
+        save(incoming / "next.nii", 7)
+        until(lambda: logic.statistics()["recorded"] == 31)
+        logic.stopRecording()
+        built(logic)
+        assert sorted(logic.recording.inScene()) == ["Cut-Live", "Next-Live"]
+    untilStopped(logic)
 
 
 def test_blockedWindow(logic, scanner, incoming, tmp_path, noErrors):

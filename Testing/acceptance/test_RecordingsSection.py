@@ -19,7 +19,7 @@ import slicerhost
 from RealTimeImagingLib import FolderSettings
 from unit.recordings import deviceMessage, frame, record, recorder, recordMessages
 
-from .conftest import snapshot, until, untilStopped
+from .conftest import snapshot, until, untilRecording, untilStopped
 from .test_Panel import panelOf, save
 
 
@@ -49,11 +49,6 @@ def listOf(module, folder):
     ui.recordingFolderPathLineEdit.currentPath = str(folder)
     ui.recordingsSection.collapsed = False
     return ui
-
-
-def untilRecording(logic):
-    """Wait until every source records."""
-    until(lambda: logic.recording.status()["free"] is not None)
 
 
 def lines(ui):

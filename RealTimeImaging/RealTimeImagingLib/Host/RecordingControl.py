@@ -360,10 +360,14 @@ class RecordingControl:
 
     def _startupCommands(self, source: RunningSource) -> list[Command]:
         commands: list[Command] = []
+        for one in self._recordings:
+            if one.stopped and source in one.writing:
+                # Its process died before it closed the files: the next one finishes them, and reports the counts.
+                commands += [Record(**one.plan), StopRecording()]
         if self._current:
             self._current.expect([source])
             commands += [Record(**self._current.plan), *map(RecordEvent, self._current.eventsOf(source))]
-        elif self._repairFolder:
+        elif self._repairFolder and not commands:
             commands.append(Repair(self._repairFolder))
         if self._keep:
             commands.append(self._keep)

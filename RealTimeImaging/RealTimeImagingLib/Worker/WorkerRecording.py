@@ -314,6 +314,8 @@ class WorkerRecording:
         self._before = (0, 0)
         self._earlier: dict[str, Any] = {}
         """Counts at the start of the recording, from earlier processes of its source."""
+        self._continues = False
+        """True for a recording that an earlier process of its source has begun."""
         self._bytes = 0
         self._writing: dict[str, Any] | None = None
         self.progressed = time.monotonic()
@@ -389,6 +391,9 @@ class WorkerRecording:
         self._takeEvents()
         with self._watch.during(self.folder):
             paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
+        if self._continues:
+            # Its first part is known before its end.
+            self._repairing.wait(REPAIR_TIME)
         self._reportEvents(recorders)
         stored, self._recorders, self._writing = self._stored(), None, None
         storage = {"kept": self._keptStatus}
@@ -405,7 +410,8 @@ class WorkerRecording:
         self._repairing.start(command.folder)
         # The same id as in the checkpoint: an earlier process of this source died while it made this recording.
         before, recorded, failed = self._checkpoint.recording, self._checkpoint.recorded, self._checkpoint.failed
-        if not before or before["id"] != command.id:
+        self._continues = bool(before) and before["id"] == command.id
+        if not self._continues:
             before = {"id": command.id, "recorded": recorded, "failed": failed, "bytes": 0, "losses": {}, "values": []}
         self._takeEvents()
         self._earlier = dict(before)
