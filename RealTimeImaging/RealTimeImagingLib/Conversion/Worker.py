@@ -60,7 +60,8 @@ def _listen(lines: Iterator[bytes], progress: Progress, ended: threading.Event, 
     progress.cancelled = True
     if not ended.wait(GRACE):
         # The conversion waits for a disk, a share or a slow decoder. Its worker processes end with this process.
+        writer.close(PROGRESS_PERIOD)
+        # Last: the conversion may begin another file meanwhile.
         for path in list(progress.unfinished):
             removeFile(path)
-        writer.close(PROGRESS_PERIOD)
         os._exit(0)
