@@ -308,6 +308,7 @@ class Session:
     def _died(self, source: RunningSource) -> None:
         self._settle(source)
         source.peers.clear()
+        source.broadcast = {}
 
     def _settle(self, source: RunningSource) -> None:
         # Frames that the ended process had received and not passed on are never shown.
