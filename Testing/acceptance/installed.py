@@ -42,7 +42,7 @@ def main(module, port, folder, job):
     busy = bool(server.remedy and "port" in server.remedy.settings)
     logic.stopRecording()
     logic.stop()
-    until(lambda: not logic.isRunning() and not logic.recording.building)
+    until(lambda: not logic.isRunning() and not logic.recording.building and not logic.exports._running)
     counts = logic.statistics()
     converted = []
     if job == "convert":

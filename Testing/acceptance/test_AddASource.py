@@ -122,7 +122,7 @@ def test_thePanelSaysWhyASourceThatRaisesIsNotRestarted(slicer, module, logic, f
     settings = breakSource(folder, 'raise ValueError("wrong header")')
     panel = panelOf(module)
     logic.start(settings())
-    until(lambda: logic.sources()[0].state == "failed")
+    until(lambda: logic.sources()[0].state == "failed", 60)
     until(lambda: "ValueError: wrong header" in panel.ui.statusLabel.text)
     assert "cannot be kept running" in logic.events()[-1].text
 

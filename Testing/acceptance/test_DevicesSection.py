@@ -235,7 +235,7 @@ def test_aWideTableShowsWholeNames(module, logic, width):
 def test_theTimeOffsetOfATool(module, logic, devices, monkeypatch):
     """Two clicks: estimate it from a sweep, and start the source again with it."""
     sweep = b"".join(map(pack, sweepMessages()))
-    monkeypatch.setattr(devices, "SWEEP", 3.0)
+    monkeypatch.setattr(devices, "SWEEP", 6.0)
     panel, ui = panelOf(module), panelOf(module).ui
     source = logic.start(OpenIGTLinkSettings(role="server", port=freePort()))
     until(lambda: "Waiting for" in source.status)
@@ -244,7 +244,7 @@ def test_theTimeOffsetOfATool(module, logic, devices, monkeypatch):
         sendAll(device, sweepPose(0, -1.7e9))  # without a time: its clock begins with the sweep
         until(lambda: ui.offsetToolComboBox.currentText == "ProbeToTracker" and ui.estimateOffsetButton.enabled)
         ui.estimateOffsetButton.click()
-        until(lambda: "Move ProbeToTracker up and down for 3 s" in ui.offsetLabel.text)
+        until(lambda: "Move ProbeToTracker up and down for 6 s" in ui.offsetLabel.text)
         assert not ui.estimateOffsetButton.enabled
         device.sendall(sweep)
         until(lambda: "The time offset of ProbeToTracker" in ui.offsetLabel.text)

@@ -45,7 +45,7 @@ def post(source, *bodies, path=""):
     until(lambda: source.details)
     sender = Sender(source.details, bodies, path)
     sender.start()
-    until(lambda: not sender.is_alive())
+    until(lambda: not sender.is_alive(), 60)
     return sender.answers
 
 

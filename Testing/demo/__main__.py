@@ -256,9 +256,9 @@ def _watch(window: Any, layout: Any, logic: Any, feed: Any, forever: bool) -> No
             layout.threeDWidget(0).threeDView().resetFocalPoint()
         if not window.isVisible():
             return True
-        # The sender has ended, and what it sent last has had the time to arrive.
+        # All that was sent has arrived, and one image more would have had the time to arrive.
         quiet = time.monotonic() - since
-        arrived = feed.ended and last and quiet > 1
+        arrived = quiet > 1 and feed.ended and last >= sum(len(entry["checksums"]) for entry in feed.sent())
         return bool(not forever and (arrived or quiet > PATIENCE))
 
     slicerhost.runUntil(over, timeout=float("inf"), everyMs=100)
