@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from pydicom.uid import UltrasoundMultiFrameImageStorage
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Recording import openRecording
 from RealTimeImagingLib.Sources.DICOM import DICOMSettings
@@ -174,3 +175,33 @@ def test_a_stop_shows_and_records_the_volume_whose_end_is_unknown(receive, tmp_p
     assert (receiver.received, receiver.counts["recorded"], receiver.counts["rejected"]) == (1, 1, 0)
     (path,) = receiver.of("recorded")[0]
     assert np.array_equal(openRecording(path).pixels(0), stackOf(slices))
+
+
+def test_a_stop_in_the_middle_of_an_instance_stores_all_its_frames(receive, tmp_path):
+    receiver, (film,) = receive(), series(1)
+    count = 300
+    film.SOPClassUID = film.file_meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    film.NumberOfFrames, film.PixelRepresentation, pixels = count, 0, np.arange(count * 30, dtype="<u2")
+    film.PixelData = pixels.tobytes()
+    receiver.record(tmp_path / "out", "Run")
+    with sender(receiver.port, film) as association:
+        assert association.send_c_store(film).Status == 0
+        receiver.until(lambda: receiver.frames)
+        assert receiver.stop() == 0
+    assert (receiver.received, receiver.counts["recorded"]) == (count, count)
+    (path,) = receiver.of("recorded")[0]
+    part = openRecording(path)
+    found = np.stack([part.pixels(number) for number in range(part.count)])
+    assert np.array_equal(found.ravel(), pixels)
+
+
+def test_a_stop_without_a_recording_does_not_wait_for_thousands_of_images(receive):
+    receiver, (film,) = receive(), series(1)
+    film.SOPClassUID = film.file_meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    film.NumberOfFrames, film.PixelRepresentation, film.PixelData = 60_000, 0, bytes(60_000 * 60)
+    with sender(receiver.port, film) as association:
+        assert association.send_c_store(film).Status == 0
+        receiver.until(lambda: receiver.frames)
+        assert receiver.stop() == 0
+    assert 0 < receiver.received < 60_000
+    assert receiver.codes.count("cut-off") == 1

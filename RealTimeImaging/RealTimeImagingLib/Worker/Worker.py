@@ -57,6 +57,8 @@ STATUS_PERIOD = 0.25
 """Seconds between two reports of the status."""
 END_TIME = 1.0
 """Seconds for an abandoned process to end by itself."""
+REST = 1.0
+"""Seconds at stop to show what the source has received already; while recording, all of it is stored."""
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,8 @@ class Worker:
         self._broadcast = Broadcast(sender, self._counts, self._receivers)
         self._publisher = Publisher(list(folders), ringName, sender, self._receivers)
         self._source: Source | None = None
+        self._items: Iterator[Item] = iter(())
+        """Items of the last read() of the source, which a stop may interrupt."""
         self._startup = commands
         self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
@@ -137,9 +141,14 @@ class Worker:
 
     def _finish(self, source: Source) -> None:
         if isinstance(source, Buffered):
-            for item in self._watched(source.rest()):
+            end = time.monotonic() + REST
+            for item in self._rest(source):
                 self._passOn(item)
                 del item
+                if time.monotonic() > end and not self._recording.recording:
+                    text = _("The source was stopped before all images that it had received were shown.")
+                    self._sender.event(Event("cut-off", text), self._counts())
+                    break
             self._reportDetails(source)
         # Close the recording first: the other steps may wait for devices and for the network.
         self._recording.stop()
@@ -153,7 +162,8 @@ class Worker:
         # Between two commands the source reads: pushed frames keep their place among the commands.
         if self._commands:
             self._execute(self._commands.popleft())
-        for item in self._watched(source.read(0.0 if self._commands else PATIENCE)):
+        self._items = self._watched(source.read(0.0 if self._commands else PATIENCE))
+        for item in self._items:
             self._passOn(item)
             # A variable would keep the memory into which an image was read.
             del item
@@ -164,6 +174,11 @@ class Worker:
         self._broadcast.report()
         self._reportDetails(source)
         self._reportStatus(source)
+
+    def _rest(self, source: Buffered) -> Iterator[Item]:
+        # The read that the stop interrupted may have taken more than it has yielded.
+        yield from self._items
+        yield from self._watched(source.rest())
 
     def _watched(self, items: Iterator[Item]) -> Iterator[Item]:
         """Yield the items of the source, which may hang before each."""
