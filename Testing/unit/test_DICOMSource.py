@@ -23,6 +23,7 @@ from pynetdicom.dsutils import encode
 from RealTimeImagingLib.Model.Errors import SettingsError
 from RealTimeImagingLib.Model.Frame import checksum
 from RealTimeImagingLib.Sources.DICOM import Association, DICOMSettings, StorageSCP
+from RealTimeImagingLib.Sources.Source import Arrival
 from unit.conftest import until
 from unit.dicomSource import Receiver, Scanner, pixelsOf, sender, series, slice_, stackOf
 from unit.openIGTLinkSource import descriptors
@@ -264,6 +265,26 @@ def test_a_volume_is_shown_as_it_grows(receive):
     np.testing.assert_array_equal(fourth.pixels[[0, 1, 2, 4]], stackOf([slices[place] for place in (0, 1, 2, 4)]))
     assert not fourth.pixels[3].any()
     assert "incomplete" not in receiver.codes
+
+
+def test_a_process_that_dies_after_a_frame_shows_its_slices_once(receive):
+    """Before the source continues, the frame has its number and is stored."""
+    receiver = receive()
+    slices = [slice_(number, position) for number, position in enumerate((0, 1, 2.3, 7, 7.9, 11, 15.2))]
+    hold = threading.Event()
+    scanner = Scanner(receiver.port, slices[:4], hold=hold)
+    receiver.until(lambda: "4 slices" in receiver.source.status)
+    first = next(item for item in receiver.source.rest() if isinstance(item, Arrival))
+    receiver.checkpoint.accept(first.stream)
+    hold.set()
+    scanner.join(20)
+    receiver.reopen()
+    receiver.listen()
+    assert send(receiver, *slices[4:]) == [0] * 3
+    receiver.until(lambda: len(receiver.frames) == 6, passes=3)
+    found = sorted(frame.image.pixels.tobytes() for frame in [first, *receiver.frames])
+    assert found == sorted(one.PixelData for one in slices)
+    assert receiver.checkpoint.numbers == {first.stream: 7}
 
 
 # ---- instances that are images by themselves

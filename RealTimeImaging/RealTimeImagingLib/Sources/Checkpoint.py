@@ -6,7 +6,8 @@ frame. ``numbers`` has a line for each stream; its number is overwritten after t
 with any number of streams.
 
 A killed process loses nothing: after a write returns, its data are in the system's page cache. A kill may divide a
-write (Linux writes page by page). Then the line has no end or a wrong checksum, and the previous state is valid.
+write (Linux writes page by page). Then the line has no end or a wrong checksum, and the previous state is valid. A
+frame that consists of several files is announced in a file of its own, ``slices.json``.
 
 When the disk is full, the checkpoint stays in memory and ``problem`` is set. Everything is written when there is room.
 A process that ends meanwhile must not be replaced: its replacement would not know the finished files and frames.
@@ -14,18 +15,20 @@ A process that ends meanwhile must not be replaced: its replacement would not kn
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import logging
 import os
 import time
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..Model.Files import Stamp, reasonOf
+from ..Model.Files import Stamp, reasonOf, replaceFile
 from ..Model.Quantities import freeName
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 STATE_NAMES = ("state0.json", "state1.json")
 FILES_NAME = "files.jsonl"
 NUMBERS_NAME = "numbers"
+ANNOUNCED_NAME = "slices.json"
 RETRY = 0.5
 """Seconds between two attempts to write to a full disk."""
 DEATHS = 2
@@ -42,6 +46,8 @@ SPARE_LINES = 1000
 """Lines of files beyond twice the known files, above which the lines are written anew."""
 _DIGITS = 20
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+log = logging.getLogger(__name__)
 
 
 class Verdict(str, Enum):
@@ -112,6 +118,7 @@ class Checkpoint:
         self._loadState()
         for stream in self._last:  # a kill may have divided its number
             self._attempt(self._saveNumber, stream)
+        self._finishAnnounced()
 
     @property
     def rejected(self) -> int:
@@ -162,6 +169,17 @@ class Checkpoint:
         if not self.problem:
             self._attempt(self._saveNumber, stream)
         return number
+
+    @contextlib.contextmanager
+    def together(self, stream: str, files: Mapping[str, Stamp]) -> Iterator[None]:
+        """Accept the next frame of a stream, which consists of several files: they are done once it has its number."""
+        announced = {"stream": stream, "number": self.next(stream), "files": list(files.items())}
+        try:
+            replaceFile(os.path.join(self.folder, ANNOUNCED_NAME), json.dumps(announced).encode())
+        except OSError as error:
+            log.warning("The list of the files of a volume could not be written: %s", error)
+        yield
+        self.skip(files)
 
     def refuse(self) -> None:
         """Count a rejected input, such as a message with a wrong checksum."""
@@ -220,6 +238,18 @@ class Checkpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _finishAnnounced(self) -> None:
+        path = os.path.join(self.folder, ANNOUNCED_NAME)
+        try:
+            with open(path, encoding="ascii") as file:
+                announced = json.load(file)
+        except FileNotFoundError:
+            return
+        if self.next(announced["stream"]) > announced["number"]:
+            self.skip({name: tuple(version) for name, version in announced["files"]})
+        # The next frame with that number may consist of other files.
+        os.unlink(path)
 
     def _count(self, stored: bool) -> None:
         self.recorded += stored

@@ -306,10 +306,15 @@ class DICOMSource:
             event = Event(problem.code, text, "warning", stream)
             self._explain(event)
             yield event
+            self._checkpoint.skip(_filesOf(volume.slices))
         else:
             yield from reports(closed, images, stream, self._uneven)
-            yield from self._arrive(volume, images, stream)
-        self._checkpoint.skip({one.instance.path: one.instance.stamp for one in volume.slices})
+            slices, together = list(volume.slices), len(images.images) == 1
+            for arrival in self._arrivals(volume, images, stream):
+                # Slices that form no volume become one frame each, in the same order.
+                with self._checkpoint.together(stream, _filesOf(slices if together else [slices.pop(0)])):
+                    yield arrival
+                    del arrival
         for one in volume.slices:
             self._held -= one.pixels.nbytes if one.pixels is not None else 0
             one.pixels = None
@@ -323,7 +328,7 @@ class DICOMSource:
             images, problem = self._imagesOf(volume)
             # Slices that are no volume yet may still become one.
             if not problem and not images.problem:
-                yield from self._arrive(volume, images, self._streams.of(volume.slices[0].instance.header))
+                yield from self._arrivals(volume, images, self._streams.of(volume.slices[0].instance.header))
 
     def _imagesOf(self, volume: Volume) -> tuple[SliceImages, Event | None]:
         try:
@@ -335,7 +340,7 @@ class DICOMSource:
             text = _("a slice cannot be read again: {reason}").format(reason=reasonOf(error))
             return SliceImages([], []), Event("unreadable", text, "warning")
 
-    def _arrive(self, volume: Volume, images: SliceImages, stream: str) -> Iterator[Arrival]:
+    def _arrivals(self, volume: Volume, images: SliceImages, stream: str) -> Iterator[Arrival]:
         self._arrived = True
         received = max(one.instance.stored for one in volume.slices)
         folder = self._named(volume.slices[0].instance.path).split("/")[0]
@@ -350,6 +355,10 @@ class DICOMSource:
 
     def _named(self, path: str) -> str:
         return path[len(self._settings.folder) :].replace("\\", "/").lstrip("/")
+
+
+def _filesOf(slices: Sequence[Slice]) -> dict[str, Stamp]:
+    return {one.instance.path: one.instance.stamp for one in slices}
 
 
 def _slices(volume: Volume) -> str:

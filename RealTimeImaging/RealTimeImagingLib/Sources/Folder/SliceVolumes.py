@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -10,7 +9,7 @@ import time
 import weakref
 import zlib
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,7 +19,7 @@ from ...Formats.DICOM.SliceGroup import Assembly, Closed, Instance, Slice, Volum
 from ...Formats.DICOM.SliceImages import SliceImages, imagesOf, reports
 from ...Model.Errors import NotAnImageError
 from ...Model.Event import Event
-from ...Model.Files import Stamp, naturalOrder, reasonOf, replaceFile
+from ...Model.Files import Stamp, naturalOrder, reasonOf
 from ...Model.Frame import Image
 from ...Model.Quantities import counted
 from ...Model.Text import sentence, textsOf
@@ -150,8 +149,6 @@ class SliceOrder:
 
 HELD = 1 << 30
 """Most bytes of waiting slices in memory; further slices wait in their files."""
-ANNOUNCED = "slices.json"
-"""Name of the file, in the folder of the checkpoint, that lists the files of the volume that becomes a frame."""
 MANY_WAIT = 10.0
 """Seconds after which slices are released although more files wait to be read. Mixed slices wait while the number of
 these files falls."""
@@ -203,7 +200,6 @@ class SliceVolumes:
         """Series of which a copy is reported."""
         self.held: dict[str, Stamp] = {}
         """Path to version of the files whose slices wait."""
-        self._finishAnnounced()
 
     @property
     def due(self) -> float:
@@ -359,31 +355,9 @@ class SliceVolumes:
             first = min(of, key=lambda one: one.instance.header.number or 0).instance.path
             image = images.images.pop(0)
             image = replace(image, attributes={"SourceFile": self._nameOf(first), **image.attributes})
-            self._announce(stream, files)
-            yield Arrival(stream, image, received)
-            del image
-            self._checkpoint.skip(files)
-
-    def _announce(self, stream: str, files: Mapping[str, Stamp]) -> None:
-        # When the frame has its number, these files are done.
-        announced = {"stream": stream, "number": self._checkpoint.next(stream), "files": list(files.items())}
-        path = os.path.join(self._checkpoint.folder, ANNOUNCED)
-        try:
-            replaceFile(path, json.dumps(announced).encode())
-        except OSError as error:
-            log.warning("The list of the files of a volume could not be written: %s", error)
-
-    def _finishAnnounced(self) -> None:
-        path = os.path.join(self._checkpoint.folder, ANNOUNCED)
-        try:
-            with open(path, encoding="ascii") as file:
-                announced = json.load(file)
-        except FileNotFoundError:
-            return
-        if self._checkpoint.next(announced["stream"]) > announced["number"]:
-            self._checkpoint.skip({name: tuple(version) for name, version in announced["files"]})
-        # The next frame with that number may consist of other files.
-        os.unlink(path)
+            with self._checkpoint.together(stream, files):
+                yield Arrival(stream, image, received)
+                del image
 
     def _reportOverlap(self, volume: Volume, stream: str) -> Iterator[Event]:
         # Time points follow one another. When files arrive out of order, a slice may be added to the wrong one.
