@@ -299,6 +299,13 @@ def test_many_wrong_tokens_are_one_event_a_second(server):
     assert server.codes == ["wrong-token"] * 2
 
 
+def test_a_stop_names_the_number_of_counted_refusals(server):
+    for _ in range(30):
+        server.ask(head(length=0, token=""))
+    (event,) = server.source.rest()
+    assert "28 more" in event.text
+
+
 def test_the_status(server):
     server.stored = True
     answer(server, posted(path="/frame?stream=A"))

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import pytest
 from RealTimeImagingLib.Model.Event import Event, Remedy
+from RealTimeImagingLib.Sources import SourceContext, openSource
+from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
+from RealTimeImagingLib.Sources.DICOM import DICOMSettings
+from RealTimeImagingLib.Sources.Folder import FolderSettings
+from RealTimeImagingLib.Sources.MRD import MRDSettings
+from RealTimeImagingLib.Sources.OpenIGTLink import OpenIGTLinkSettings
 from RealTimeImagingLib.Sources.Repetitions import FEW, MOST_KINDS, PERIOD, Repetitions
 from unit.conftest import Clock
 
@@ -30,6 +39,32 @@ def test_equal_events_are_one_line_and_a_count():
     clock.now += PERIOD
     (event,) = repetitions.due()
     assert event.text.startswith("Again: ")
+
+
+def test_a_stop_reports_what_was_counted_of_all_computers():
+    repetitions = Repetitions(Clock())
+    report(repetitions, *[refused()] * 20)
+    report(repetitions, *[refused()] * 2, computer="10.0.0.8")
+    assert [event.text.partition(" Conn")[0] for event in repetitions.rest()] == ["19 more. The last:", "Again:"]
+    assert list(repetitions.rest()) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "dicom", "mrd", "mrd client", "openigtlink"])
+def test_a_stop_of_every_source_reports_what_was_counted(kind, tmp_path):
+    settings = {
+        "folder": FolderSettings(str(tmp_path)),
+        "dicom": DICOMSettings(folder=str(tmp_path / "kept"), port=0),
+        "mrd": MRDSettings(port=0),
+        "mrd client": MRDSettings(role="client", file=str(tmp_path / "a.h5")),
+        "openigtlink": OpenIGTLinkSettings(role="server", port=0),
+    }[kind]
+    (tmp_path / "work").mkdir()
+    with (
+        Checkpoint(str(tmp_path / "work")) as checkpoint,
+        closing(openSource(settings, SourceContext(checkpoint))) as one,
+    ):
+        report(one._repetitions, *[refused()] * 6)
+        assert [event.text.partition(" Conn")[0] for event in one.rest()] == ["5 more. The last:"]
 
 
 def test_a_few_different_events_of_one_cause_are_reported_at_once():

@@ -65,10 +65,21 @@ class Repetitions:
             isGone = bool(gone) and kind[0] == gone
             isDue = isGone or now >= found.due
             if isDue and found.last:
-                text = _("{count:,} more. The last: {text}") if found.count > 1 else _("Again: {text}")
-                yield replace(found.last, text=text.format(count=found.count, text=found.last.text))
+                yield _together(found.last, found.count)
                 found.last, found.count, found.due = None, 0, now + PERIOD
             elif isDue:
                 isGone = True
             if isGone:
                 del self._kinds[kind]
+
+    def rest(self) -> Iterator[Event]:
+        """Yield one event for the counted events of each kind: the source stops."""
+        for found in self._kinds.values():
+            if found.last:
+                yield _together(found.last, found.count)
+        self._kinds.clear()
+
+
+def _together(last: Event, count: int) -> Event:
+    text = _("{count:,} more. The last: {text}") if count > 1 else _("Again: {text}")
+    return replace(last, text=text.format(count=count, text=last.text))

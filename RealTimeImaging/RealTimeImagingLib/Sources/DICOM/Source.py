@@ -151,12 +151,13 @@ class DICOMSource:
         """Ignore commands; this source has none."""
 
     def rest(self) -> Iterator[Arrival | Event]:
-        """End all associations; yield what they have stored, and the volumes that are not closed yet, as they are."""
+        """End all associations; yield what they have stored, the volumes that are still open, and counted events."""
         self._scp.close()
         for item in self._scp.rest():
             yield from self._take(item)
         for closed in self._assembly.silent(math.inf):
             yield from self._show(closed)
+        yield from self._repetitions.rest()
 
     def close(self) -> None:
         """End all associations; stored instances stay in the folder."""

@@ -185,7 +185,7 @@ class FolderSource:
     def rest(self) -> Iterator[Arrival | Event]:
         """Yield the volumes that are not closed yet, as they are, and the events that were counted."""
         yield from self._show(self._volumes.rest(self._listening.count()))
-        yield from self._repetitions.due(gone=self._settings.folder)
+        yield from self._repetitions.rest()
 
     def close(self) -> None:
         """Forget the incomplete files."""

@@ -100,6 +100,13 @@ class RefusalLog:
                 yield eventOf(waiting.latest, waiting.count - 1)
                 self._waiting[status] = _Waiting(now + PAUSE)
 
+    def rest(self) -> Iterator[Event]:
+        """Report the counted refusals: the source stops."""
+        for waiting in self._waiting.values():
+            if waiting.latest:
+                yield eventOf(waiting.latest, waiting.count - 1)
+        self._waiting.clear()
+
 
 OVERDUE = 1.0
 """Seconds without an image, or without a request of a connected program, after which the status says why."""
@@ -228,6 +235,10 @@ class HTTPSource:
 
     def command(self, name: str, values: Mapping[str, Any]) -> None:
         """Ignore all commands."""
+
+    def rest(self) -> Iterator[Event]:
+        """Yield the refusals that were counted."""
+        yield from self._refusals.rest()
 
     def close(self) -> None:
         """Close the port and all connections; refuse and count the requests that have no answer yet."""

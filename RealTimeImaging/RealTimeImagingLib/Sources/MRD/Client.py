@@ -112,11 +112,12 @@ class MRDClient:
             self._connections.close()
 
     def rest(self) -> Iterator[Arrival | Event]:
-        """Yield the volumes that a stop ends before all their slices have come."""
+        """Yield the volumes that a stop ends before all their slices have come, and the events that were counted."""
         if self._session:
             for item in self._forward(self._session, self._session.end()):
                 if not isinstance(item, DeviceMessage):
                     yield item
+        yield from self._repetitions.rest()
 
     def wake(self) -> None:
         """Make read() return, from any thread."""

@@ -119,11 +119,12 @@ class MRDServer:
         yield from self._repetitions.due()
 
     def rest(self) -> Iterator[Arrival | Event]:
-        """Yield the volumes that a stop ends before all their slices have come."""
+        """Yield the volumes that a stop ends before all their slices have come, and the events that were counted."""
         for session in self._sessions.values():
             for item in self._forward(session, session.end()):
                 if not isinstance(item, DeviceMessage):
                     yield item
+        yield from self._repetitions.rest()
 
     def wake(self) -> None:
         """Make read() return, from any thread."""

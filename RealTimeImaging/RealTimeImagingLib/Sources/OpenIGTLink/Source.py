@@ -150,11 +150,12 @@ class OpenIGTLinkSource:
     def rest(self) -> Iterator[Arrival | Event]:
         """Yield the pictures that decoders hold back, the frames without a picture, and the images that wait for poses.
 
-        The source stops.
+        The source stops: the events that were counted follow.
         """
         for peer in self._peers.connected:
             yield from self._takeVideo(peer.name, self._videos.disconnected(peer.name))
         yield from self._tracked.due(time.time(), all_=True)
+        yield from self._repetitions.rest()
 
     def wake(self) -> None:
         """Make read() return, from any thread."""
