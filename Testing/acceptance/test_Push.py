@@ -121,7 +121,7 @@ def test_arraysThatAreNotImagesAreRejected(logic, noErrors):
     for when in (float("nan"), -1, 1.7e12, "now", 10**400):
         with pytest.raises(frameError, match="seconds since 1970"):
             logic.push(good, time=when)
-    for attributes in ({"a: b": "c"}, {"a": 3}, {"a": "\ud800"}, 5):
+    for attributes in ({"a: b": "c"}, {"a": 3}, {"a": "\ud800"}, {"a": "b\0c"}, 5):
         with pytest.raises(frameError, match="ttribute"):
             logic.push(good, attributes=attributes)
     for array, colour in ((good[..., :2], True), (np.zeros((2, 2, 2, 3), np.uint8), False), (good[0], True)):
@@ -135,7 +135,7 @@ def test_arraysThatAreNotImagesAreRejected(logic, noErrors):
 
 def test_namesThatNoVolumeCanHaveAreRejectedWhileOthersArePushed(logic, noErrors):
     logic.push(np.zeros((2, 3)), name="A")
-    for name in (["A"], None, 3, "", "\ud800"):
+    for name in (["A"], None, 3, "", "\ud800", "A\0B"):
         with pytest.raises(errors().SettingsError, match="name"):
             logic.push(np.zeros((2, 3)), name=name)
     received(logic, 1, "A")

@@ -435,6 +435,13 @@ def test_a_source_that_yields_something_else_is_told_what_to_yield(program, othe
 
 
 @posix
+def test_a_source_with_a_name_that_no_volume_can_have_is_told(program, other):
+    """VTK aborts at a name that is no UTF-8."""
+    acquiring = program(*other('yield Arrival("A" + chr(0xD800), IMAGE, time.time())'))
+    assert "has characters that no file can store" in acquiring.until("SettingsError")
+
+
+@posix
 def test_a_source_that_blocks_is_named_at_the_end(program, other):
     impatient = OFTEN.replace("import Console", "import Console; from RealTimeImagingLib.Worker.Worker import Worker")
     impatient = impatient.replace("Console.PERIOD", "Worker.LONGEST_PAUSE = Console.LONGEST_END = Console.PERIOD")

@@ -252,6 +252,14 @@ def test_unevenly_spaced_slices_are_shown_each_in_its_place(receive):
         np.testing.assert_allclose(place, [float(value) for value in one.ImagePositionPatient], atol=1e-5)
 
 
+def test_a_description_with_a_NUL_names_a_stream_without_it(receive):
+    """A NUL would end the name of its volume, and hide the number of the series."""
+    receiver = receive()
+    assert send(receiver, slice_(1, 0.0, SeriesDescription="t2\0tse")) == [0]
+    receiver.until(lambda: receiver.frames, passes=3)
+    assert receiver.streams == ["t2 tse 7"]
+
+
 def test_a_volume_is_shown_as_it_grows(receive):
     receiver = receive(growing=True, completeAfter=60)
     slices = series(5, ImagesInAcquisition="5")

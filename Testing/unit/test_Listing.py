@@ -155,6 +155,7 @@ def test_other_characters_match_themselves(one, other, rest):
         ("Pr\u00fcf_{series}.nii", "Pru\u0308f_a.nii", "a"),
         ("*_{series}_*", "mouse7_T1.nii", None),
         ("*_{series}_*", "__.nii", None),
+        ("{series}_*", "  _1.nii", None),
         ("{series}.nii", "a.mha", None),
         ("", "mouse7_T1_0001.nii", None),
     ],

@@ -112,12 +112,14 @@ def sameWords(one: object, other: object) -> bool:
 
 
 def isStorable(text: str) -> bool:
-    """Return True for a text that UTF-8 can hold: it has no lone surrogates, as names of files may have."""
+    """Return True for a text that files and Slicer's nodes can hold.
+
+    It has no lone surrogates, as names of files may have: they are not in UTF-8. It has no NUL, which ends texts in C.
+    """
     try:
-        text.encode()
+        return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def joined(*texts: str, separator: str = " ") -> Text:

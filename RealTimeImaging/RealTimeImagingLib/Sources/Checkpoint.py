@@ -463,7 +463,7 @@ class SeriesNames:
         """Return the description and the number of a series, with a suffix when another series has that name."""
         name = self._names.get(header.series)
         if name is None:
-            description = " ".join(header.description.split())[:_LONGEST_NAME] or self._default
+            description = " ".join(header.description.replace("\0", " ").split())[:_LONGEST_NAME] or self._default
             base = description if header.seriesNumber is None else f"{description} {header.seriesNumber}"
             name = freeName(base, set(self._names.values()), "{name} ({number})")
             if len(self._names) >= _MOST_SERIES:

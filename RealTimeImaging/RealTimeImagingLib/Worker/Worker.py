@@ -35,7 +35,7 @@ from ..Model.DeviceMessage import DeviceMessage
 from ..Model.Event import Event, Remedy
 from ..Model.Files import unexpected
 from ..Model.Frame import Frame, Image, geometryRemark
-from ..Model.Settings import placeOf
+from ..Model.Settings import checkStream, placeOf
 from ..Model.Text import Text, joined, textsOf
 from ..Sources import SourceContext, kindOf, openSource
 from ..Sources.Checkpoint import Checkpoint
@@ -227,6 +227,9 @@ class Worker:
 
     def _accept(self, arrival: Arrival) -> None:
         image = arrival.image
+        if arrival.stream not in self._checkpoint.numbers:
+            # Slicer would crash at some names.
+            checkStream(arrival.stream)
         stages = {"complete": arrival.receiveTime, **arrival.stages, "decoded": time.time()}
         frame = Frame(
             image.pixels,

@@ -67,6 +67,8 @@ def seriesOf(pattern: str) -> Callable[[str], str | None]:
 
     def series(name: str) -> str | None:
         found = expression.fullmatch(unicodedata.normalize("NFC", name))
+        if found and not found["series"].strip():
+            return None  # no volume has a blank name
         # Bytes that are not UTF-8 can be neither shown nor sent. Written as \xf6 they still distinguish two series.
         return os.fsencode(found["series"]).decode("utf-8", "backslashreplace") if found else None
 
