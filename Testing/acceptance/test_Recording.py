@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 
 import nibabel
 import numpy as np
@@ -375,6 +376,25 @@ def test_theFilesOfAHangingProcessAreFinished(slicer, logic, incoming, tmp_path,
     assert codes[-3:] == ["hung", "recording-repaired", "recorded"]
     assert "2 images" in lastWords(logic)[0][2]
     assert recordedCodes(folder).count("hung") == 1
+
+
+def test_aHaltOfTheComputerIsNoHangingProcess(logic, incoming, tmp_path, monkeypatch):
+    """Slicer continues a moment earlier than the process that still has to close its files."""
+    monkeypatch.setattr(importlib.import_module("RealTimeImagingLib.Host.AcquisitionProcess"), "WRITE_TIME", 2500)
+    source, folder = running(logic, logic.start(FolderSettings(incoming))), tmp_path / "recordings"
+    recording(logic, folder, name="Halted")
+    save(incoming / "0.nii", 0)
+    until(lambda: source.recorded == 1)
+    os.kill(source.pid, signal.SIGSTOP)
+    logic.stop()
+    threading.Event().wait(3)
+    late = threading.Timer(0.3, os.kill, (source.pid, signal.SIGCONT))
+    late.start()
+    until(lambda: source.ended and not logic.recording.building)
+    late.join()
+    assert [part.count for part in parts(folder)] == [1]
+    assert [event.code for event in logic.events()][-1:] == ["recorded"]
+    assert "hung" not in [event.code for event in logic.events()]
 
 
 def recordedCodes(folder):

@@ -39,7 +39,9 @@ _ = textsOf(__file__)
 STOP_TIME = 2000
 """Milliseconds after a stop until the process is killed, unless it still writes a recording."""
 WRITE_TIME = 30_000
-"""Milliseconds of silence after which a process that writes a recording is killed."""
+"""Milliseconds of silence after which a process that writes a recording is killed.
+
+Looks are counted, not time: a halt of the computer, or a blocked window, takes one look at most."""
 PAUSES = (0, 0, 500, 1000, 2000)
 """Milliseconds before each restart after deaths without a frame between them; one more death ends the source."""
 LONG_LIFE = 10.0
@@ -75,6 +77,8 @@ class AcquisitionProcess:
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
         """Times of the last deaths (time.monotonic())."""
         self._restartDue = 0.0
+        self._silentLooks = 0
+        """Looks in succession, STOP_TIME apart, at a stopping process that had said nothing since the one before."""
         self._stopping = self._endSeen = self._lateEnd = False
         self._child: ChildProcess | None = None
         self._endedChildren: list[ChildProcess] = []
@@ -201,8 +205,10 @@ class AcquisitionProcess:
         if self.writing and not written:
             return
         if self.writing:
-            while self.writing and child.silence < WRITE_TIME:
-                child.wait(STOP_TIME // 10)
+            pause, looks = STOP_TIME // 10, 0
+            while self.writing and looks * pause < WRITE_TIME:
+                child.wait(pause)
+                looks = looks + 1 if child.silence >= pause else 0
             child.wait(STOP_TIME)
         child.end(STOP_TIME)
 
@@ -218,7 +224,8 @@ class AcquisitionProcess:
         self._child.pump(0)
         if self._child is None:
             return
-        silent = self._child.silence >= WRITE_TIME
+        self._silentLooks = self._silentLooks + 1 if self._child.silence >= STOP_TIME / 2 else 0
+        silent = self._silentLooks * STOP_TIME >= WRITE_TIME
         if self.writing and not self._endSeen and not silent:
             self._killer.start(STOP_TIME)
             return
