@@ -99,7 +99,10 @@ class Buffered(Protocol):
     """A source that may still hold images at a stop."""
 
     def rest(self) -> Iterator[Arrival | Event | Values]:
-        """Yield what arrived before the stop; only close() follows."""
+        """Yield what arrived before the stop, after the read() that it interrupted has ended; only close() follows.
+
+        While nothing is recorded, the worker may stop both after a second, which an event reports.
+        """
 
 
 @runtime_checkable
