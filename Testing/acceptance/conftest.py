@@ -26,6 +26,15 @@ def slicer():
     return slicerhost.boot()
 
 
+@pytest.fixture(autouse=True)
+def clearedScene(slicer):
+    """A test leaves no nodes to the next one."""
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    yield
+    if slicer.mrmlScene.GetNumberOfNodes() != before:
+        slicerhost.closeScene()
+
+
 def _library():
     return {name: one for name, one in sys.modules.items() if name.split(".")[0] == "RealTimeImagingLib"}
 

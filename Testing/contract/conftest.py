@@ -44,7 +44,10 @@ def emptyScene(slicer):
 def nothingPrinted(slicer):
     for messages in (slicerhost.slotErrors, slicerhost.vtkMessages):
         messages.clear()
+    before = slicer.mrmlScene.GetNumberOfNodes()
     yield
+    if slicer.mrmlScene.GetNumberOfNodes() != before:
+        slicerhost.closeScene()
     assert not slicerhost.slotErrors, slicerhost.slotErrors[0].text
     assert not slicerhost.vtkMessages
 

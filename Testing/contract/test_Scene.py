@@ -19,14 +19,14 @@ def test_closing_fires_start_and_end_and_keeps_the_default_nodes(slicer, layout,
     ]
     red = layout.sliceWidget("Red")
     red.mrmlSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
-    colors = scene.GetNumberOfNodesByClass("vtkMRMLColorNode")
+    colors, slices = (scene.GetNumberOfNodesByClass(f"vtkMRML{kind}Node") for kind in ("Color", "Slice"))
     slicerhost.closeScene()
     for tag in tags:
         scene.RemoveObserver(tag)
     assert events == ["start", "end"]
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
     assert scene.GetNumberOfNodesByClass("vtkMRMLColorNode") == colors > 0
-    assert scene.GetNumberOfNodesByClass("vtkMRMLSliceNode") == 3
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSliceNode") == slices >= 3
     assert scene.GetNumberOfNodesByClass("vtkMRMLViewNode") == 1
     assert red.mrmlSliceNode().GetScene() is scene
     assert not red.mrmlSliceCompositeNode().GetBackgroundVolumeID()

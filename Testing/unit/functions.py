@@ -139,6 +139,10 @@ class Driver:
         self.processor.close()
         self.take()
         self.feed.close()
+        # A function that was reloaded ends in a thread of its own.
+        for thread in threading.enumerate():
+            if thread.name.startswith("function"):
+                thread.join(30)
 
     def give(self, frame):
         self.processor.offer(FrameHeader.of(frame), self.feed.put(frame.pixels), self.feed)

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -447,6 +448,9 @@ def test_pyigtl_as_the_server(link):
         assert [tuple(one) for one in target.positions] == [(7.0, 8.0, 9.0)]
     finally:
         server.stop()
+        for thread in threading.enumerate():
+            if "print_host_and_port" in thread.name:  # it notices the stop within six seconds
+                thread.join(30)
 
 
 def test_pyigtl_as_the_client(server):
