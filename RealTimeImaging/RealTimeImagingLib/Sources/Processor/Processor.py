@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -548,6 +548,15 @@ class Processor:
             self._wake()
 
     # ---- figures
+
+    def counted(self, always: bool = False) -> tuple[Counts | None, dict[str, Any]]:
+        """Return the counts and the :meth:`figures`.
+
+        :param always: False returns no counts while a result or an event that they count has not been taken.
+        """
+        with self._lock:
+            ready = always or not self.unread
+            return (replace(self.counts) if ready else None), self.figures()
 
     def figures(self) -> dict[str, Any]:
         """Return ``received``, ``processed``, ``skipped``, ``failed``, ``waiting``, ``latencyMs``, ``parameters``."""

@@ -23,6 +23,8 @@ from .Processor import Counts, Processor
 
 DETAILS_PERIOD = 0.25
 """Seconds between two reports of the counts."""
+LATEST = 1.0
+"""Seconds after which counts are reported although a result that they count has not been passed on."""
 NEWEST_SLOTS = 3
 """Slots for the newest frame: one in the function, one that waits, and one for the frame that replaces it."""
 COUNTS, PARAMETERS = "processing", "parameters"
@@ -83,17 +85,15 @@ class ProcessorSource:
         self._wake.clear()
         yield from self._processor.take(time.monotonic() + TURN)
         self._processor.watch()
-        self._save()
-        if time.monotonic() >= self._detailsDue:
-            self._refresh()
+        now = time.monotonic()
+        self._note(*self._processor.counted(always=now >= self._detailsDue + LATEST), now >= self._detailsDue)
 
     def rest(self) -> Iterator[Arrival | Event | Values]:
         """Yield the results that are there at a stop; frames that wait count as skipped."""
         self._disconnect()
         self._processor.close()
         yield from self._processor.take()
-        self._save()
-        self._refresh()
+        self._note(*self._processor.counted(always=True), True)
 
     def wake(self) -> None:
         """Let read() return."""
@@ -135,16 +135,21 @@ class ProcessorSource:
     def _state(self) -> str:
         return self._subscription.state if self._subscription else "ended"
 
-    def _save(self) -> None:
-        state = {COUNTS: dataclasses.asdict(self._processor.counts), PARAMETERS: self._processor.parameters}
+    def _note(self, counts: Counts | None, figures: dict[str, Any], due: bool) -> None:
+        """Save the counts, and let the details have them when these are due."""
+        if counts is None:
+            return
+        state = {COUNTS: dataclasses.asdict(counts), PARAMETERS: self._processor.parameters}
         if state != self._saved:
             self._saved = state
             self._checkpoint.keep(**state)
+        if due:
+            self._refresh(figures)
 
-    def _refresh(self) -> None:
+    def _refresh(self, figures: dict[str, Any]) -> None:
         self._detailsDue = time.monotonic() + DETAILS_PERIOD
         self._details = {
-            "processing": self._processor.figures(),
+            "processing": figures,
             "connected": self._port if self._state == "open" else 0,
             "subscription": self._state,
             "finishing": self._processor.finishing,
