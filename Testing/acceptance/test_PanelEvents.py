@@ -189,7 +189,7 @@ def test_manyEventsCostFewRefreshesAndOnlyTheLinesThatChange(module, logic, ui):
     timer.connect("timeout()", lot)
     began = time.monotonic()
     timer.start(10)
-    until(lambda: len(sent) >= 3000)
+    until(lambda: len(sent) >= 3000, 60)
     timer.stop()
     timer.disconnect("timeout()", lot)
     elapsed = time.monotonic() - began

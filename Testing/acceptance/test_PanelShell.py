@@ -231,11 +231,14 @@ def test_restartTakesNewSettings(logic, incoming, noErrors):
 def test_aSkippedImageIsNotLost(module, logic, incoming, noErrors):
     """A newer image was shown instead; a rejected file is lost. The tool tip has each number."""
     ui = panelOf(module).ui
-    for number in range(20):
-        logic.push(np.full((2, 3, 4), number, np.int16), name="Fast")
-    until(lambda: logic.statistics()["received"] == 20)
+    pushed = 0
+    while not logic.statistics()["skipped"]:  # a process that is late at each image has all of them shown
+        for number in range(20):
+            logic.push(np.full((2, 3, 4), number, np.int16), name="Fast")
+        pushed += 20
+        until(lambda: logic.statistics()["received"] == pushed)  # noqa: B023 - it is awaited here
+        assert pushed < 1000
     skipped = logic.statistics()["skipped"]
-    assert skipped > 0
     (incoming / "broken.nii").write_bytes(b"no image at all" * 99)
     logic.start(FolderSettings(incoming, existing="newest"))
     until(lambda: logic.statistics()["rejected"] == 1)
@@ -263,7 +266,7 @@ def test_twoFoldersHaveARowEach(module, logic, incoming, tmp_path, noErrors):
     until(lambda: shownRows(ui) == 2 and ui.startButton.text == "Stop all")
     save(other / "a.nii", 5)
     until(lambda: logic.statistics()["streams"].get("Live 2", {}).get("shown") == 1)
-    until(lambda: ui.sourcesTable.item(1, 3).text() == "< 1 s")
+    until(lambda: ui.sourcesTable.item(1, 3).text() != "-")
     cells = [[ui.sourcesTable.item(row, column).text() for column in (1, 4)] for row in (0, 1)]
     assert cells == [["Live", "0"], ["Live 2", "0"]]
     assert str(other) in ui.sourcesTable.item(1, 0).toolTip().replace("\u200b", "")
@@ -493,6 +496,7 @@ def test_nothingIsCutOff(module, logic, column, incoming, width, noErrors):
     area = column(width, 900)
     logic.start(FolderSettings(incoming))
     logic.start(FolderSettings(incoming, stream="Second"))
+    until(lambda: all(one.status.startswith("No image has arrived") for one in logic.sources()))
     logic._session.reports.deliver(StatusReport("3 images were already there.", remedy=SKIPPED), logic.sources()[0])
     panelOf(module).refresh()
     slicerhost.processEvents()

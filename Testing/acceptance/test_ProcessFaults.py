@@ -20,7 +20,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="programs and signals are 
 def test_aCrashNamesTheSourceAndItIsRestarted(logic, incoming):
     source = logic.start(FolderSettings(incoming))
     untilRunning(source)
-    until(lambda: source.pid)
+    until(lambda: source.pid and "folder-there" in [event.code for event in logic.events()])
     said = []
     logic.addEventCallback(lambda event: said.append((event.code, event.text)))
     os.kill(source.pid, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -24,7 +24,7 @@ from unit.conftest import seriesFile, volume
 from unit.functions import functionFile, otherPython
 
 from . import conftest
-from .conftest import untilStopped
+from .conftest import untilRecording, untilStopped
 from .test_Recording import built
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are others there")
@@ -61,6 +61,11 @@ def counts(processor):
     return tuple(figures[name] for name in ("received", "processed", "skipped", "failed", "waiting"))
 
 
+def untilPassedOn(processor):
+    """Wait until this process of a function's source has stored a result and its count."""
+    until(lambda: processor.statistics()["latencyMs"]["median"] is not None)
+
+
 def decided(processor, count):
     """Wait until the fate of so many frames is reported."""
     until(lambda: processor.statistics() and counts(processor)[0] == count and not counts(processor)[4])
@@ -75,6 +80,7 @@ def test_theResultIsAStreamLikeAnyOther(slicer, logic, tmp_path, noErrors):
     connected(processor)
     folder = tmp_path / "recordings"
     logic.startRecording(str(folder), name="Run")
+    untilRecording(logic)
     source.send("resume")
     decided(processor, 20)
     assert counts(processor) == (20, 20, 0, 0, 0)
@@ -138,8 +144,8 @@ def test_framesThatWaitAtTheEndOfTheSourceAreProcessed(logic, tmp_path, noErrors
     slow = "def process(frame): time.sleep(0.01)"
     never = "def process(frame): time.sleep(60)"
     processors = [
-        logic.processing.start(functionFile(tmp_path, code, name), limit=1)
-        for code, name in ((slow, "a"), (never, "b"))
+        logic.processing.start(functionFile(tmp_path, code, name), limit=limit)
+        for code, name, limit in ((slow, "a", 30), (never, "b", 4))
     ]
     connected(*processors)
     source.send("resume")
@@ -264,6 +270,7 @@ def test_errorsAreEventsAndAnEditedFileIsReloaded(logic, tmp_path, noErrors):
     connected(processor)
     source.send("step", frames=1)
     decided(processor, 1)
+    until(lambda: any(event.code == "processing-failed" for event in logic.events()))
     events = [event.text for event in logic.events() if event.code == "processing-failed"]
     assert events == ["made failed with frame 0 of Live: NameError: name 'nothing' is not defined (made.py, line 5)"]
     mark = tmp_path / "loaded"
@@ -307,6 +314,7 @@ def test_theProcessesAreRestartedAndTheCountsStay(logic, tmp_path, noErrors):
     for count, victim in enumerate((processor.resultSource, source, None), 1):
         source.send("step", frames=1)
         decided(processor, count)
+        untilPassedOn(processor)
         if victim:
             pid, port = victim.pid, processor.resultSource.details["connected"]
             processor.resultSource.details = {}
@@ -328,8 +336,10 @@ def test_pushedImagesAreProcessedWhileARecordingRuns(logic, tmp_path, noErrors):
     processor = logic.processing.start(functionFile(tmp_path, HALF, "half"))
     connected(processor)
     logic.startRecording(str(tmp_path / "recordings"), name="Run")
+    untilRecording(logic)
     logic.push(image)
     decided(processor, 1)
+    untilPassedOn(processor)
     pid, processor.resultSource.details = processor.resultSource.pid, {}
     os.kill(pid, signal.SIGKILL)
     until(lambda: processor.resultSource.pid not in (0, pid))
@@ -338,6 +348,7 @@ def test_pushedImagesAreProcessedWhileARecordingRuns(logic, tmp_path, noErrors):
         logic.push(image)
         decided(processor, count)
     assert counts(processor) == (11, 11, 0, 0, 0)
+    until(lambda: logic.statistics()["streams"].get("Live half", {}).get("received") == 11)
     logic.stopRecording()
     built(logic)
     untilStopped(logic)
@@ -451,6 +462,7 @@ def test_theHowToRunsAsItStands(slicer, logic, tmp_path, monkeypatch, noErrors):
     decided(processor, 20)
     assert counts(processor) == (20, 20, 0, 0, 0)
     assert processor.stream == "Live threshold"
+    until(lambda: logic.statistics()["streams"].get("Live threshold", {}).get("received") == 20)
     expected = [float((volume(number).pixels > 30).sum()) for number in range(20)]
     table = logic.processing.table(processor)
     assert slicer.util.arrayFromTableColumn(table, "voxels").tolist() == expected
@@ -470,6 +482,7 @@ def test_aRemedyStartsAFunctionAgainWithOtherSettings(logic, tmp_path, noErrors)
     source.send("step", frames=1)
     decided(slow, 1)
     assert counts(slow) == (1, 0, 0, 1, 0)
+    until(lambda: slow.resultSource.offer and slow.resultSource.offer.code == "processing-failed")
     offer = slow.resultSource.offer
     assert (offer.code, str(offer.remedy.label)) == ("processing-failed", "Allow 1.2 s")
     restarted = logic.restart(slow.resultSource, **offer.remedy.settings)

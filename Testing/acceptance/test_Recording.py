@@ -59,6 +59,11 @@ def recording(logic, folder, **values):
     untilRecording(logic)
 
 
+def untilRepaired(folder):
+    """Wait until the files of processes that died are finished, too."""
+    until(lambda: not list(folder.glob("*.lock")))
+
+
 def built(logic):
     until(lambda: not logic.recording.building)
 
