@@ -73,3 +73,16 @@ def test_titlesOfTablesAndSectionsAreNotCutOff(largeFont, module, logic, column)
             assert header.fontMetrics().boundingRect(title).width() + 6 <= header.sectionSize(one), (name, title)
         assert sum(header.sectionSize(one) for one in visible) <= table.viewport().width, name
     untilStopped(logic)
+
+
+def test_theSimulatorsFieldStaysBelowItsLabel(largeFont, module, column):
+    """Also when the form of another kind is made, below which the row goes."""
+    ui = panelOf(module).ui
+    column(380, 900)
+    ui.optionsSection.collapsed = False
+    label, field = ui.simulatorInputPathLineEditLabel, ui.simulatorInputPathLineEdit
+    for index in range(ui.sourceComboBox.count):
+        ui.sourceComboBox.currentIndex = index
+        slicerhost.processEvents()
+        assert label.isVisible()
+        assert label.y + label.height <= field.y, ui.sourceComboBox.currentText

@@ -200,6 +200,22 @@ def _stack(grid: Any, row: int) -> None:
     grid.addWidget(box, row, 0, 1, 2)
 
 
+def moveToEnd(grid: Any, label: Any, field: Any) -> None:
+    """Make a row the last one of its grid.
+
+    :param label: in the row's first column, or above the field with a large font.
+    """
+    row = grid.rowCount()
+    if grid.indexOf(label) < 0:
+        box = label.parent()
+        grid.removeWidget(box)
+        grid.addWidget(box, row, 0, 1, 2)
+        return
+    for column, widget in enumerate((label, field)):
+        grid.removeWidget(widget)
+        grid.addWidget(widget, row, column)
+
+
 def _inTwoLines(text: str) -> str:
     words = text.split()
     breaks = [(" ".join(words[:place]), " ".join(words[place:])) for place in range(1, len(words))]

@@ -21,7 +21,7 @@ from ..Model.Quantities import freeName
 from ..Model.Settings import SourceSettings, settingFields
 from ..Model.Signal import Signal
 from ..Sources import KINDS, SourceKind, kindOf, settingsFromJSON
-from .Section import Section, remember, remembered, translated
+from .Section import Section, moveToEnd, remember, remembered, translated
 from .SourceForm import SourceForm
 from .SourcesTable import SourcesTable
 from .SourceStates import SourceStates
@@ -98,12 +98,8 @@ class SourceSection(Section):
             form.setShown(False)
             form.onAnyChange(self.edited.emit)
             # The row of the simulated scanner, which belongs to no kind, comes last.
-            grid = self.ui.optionsSection.layout()
-            row = grid.rowCount()
-            for column, name in enumerate(("simulatorInputPathLineEditLabel", "simulatorInputPathLineEdit")):
-                widget = getattr(self.ui, name)
-                grid.removeWidget(widget)
-                grid.addWidget(widget, row, column)
+            ui = self.ui
+            moveToEnd(ui.optionsSection.layout(), ui.simulatorInputPathLineEditLabel, ui.simulatorInputPathLineEdit)
             self._setTabOrder()
         return form
 
