@@ -86,3 +86,31 @@ def test_theSimulatorsFieldStaysBelowItsLabel(largeFont, module, column):
         slicerhost.processEvents()
         assert label.isVisible()
         assert label.y + label.height <= field.y, ui.sourceComboBox.currentText
+
+
+def test_eachWordOfALabelHasRoomBesideItsField(largeFont, module, column):
+    """A label that takes two lines is as wide as its longest word, and no field lies over it."""
+    ui = panelOf(module).ui
+    area = column(380, 900)
+    for section in [one for one in vars(ui).values() if one.inherits("ctkCollapsibleButton")]:
+        section.collapsed = False
+    grids = [one for one in vars(ui).values() if one.inherits("QGridLayout")]
+    for index in range(ui.sourceComboBox.count):
+        ui.sourceComboBox.currentIndex = index
+        slicerhost.processEvents()
+        for label, beside in [pair for grid in grids for pair in _labelsBesideFields(grid)]:
+            words = label.text.replace("/", "/ ").split()
+            needed = max((label.fontMetrics().boundingRect(word).width() for word in words), default=0)
+            assert needed <= label.width < beside - label.x, label.text
+    assert area.widget().sizeHint.width() <= 380
+
+
+def _labelsBesideFields(grid):
+    """Visible labels, and the left edge of the field in the same row."""
+    for row in range(grid.rowCount()):
+        label, field = grid.itemAtPosition(row, 0), grid.itemAtPosition(row, 1)
+        if label is None or field is None or label.geometry() == field.geometry():
+            continue
+        widget = label.widget()
+        if widget is not None and widget.inherits("QLabel") and widget.isVisible():
+            yield widget, field.geometry().left()

@@ -172,16 +172,33 @@ def shrink(widgets: Iterable[Any]) -> None:
             layout.setDirection(qt.QBoxLayout.TopToBottom)
     for widget in found:
         if widget.inherits("QLabel") and widget.wordWrap:
-            _limitHint(widget, WIDEST_LABEL)
+            # Qt's hint of a label that wraps is its longest word.
+            _limitHint(widget, max(WIDEST_LABEL, widget.minimumSizeHint.width()))
         elif widget.inherits("ctkPathLineEdit"):
-            _limitHint(widget, widget.minimumSizeHint.width())
+            _limitHint(widget, min(WIDEST_LABEL, widget.minimumSizeHint.width()))
+    for layout in found:
+        if layout.inherits("QGridLayout"):
+            _makeRoom(layout)
 
 
 def _limitHint(widget: Any, width: int) -> None:
     """Let a long text not widen the panel: Slicer never makes a panel narrower than its size hint."""
     if widget.sizePolicy.horizontalPolicy() != qt.QSizePolicy.Ignored:
         widget.setSizePolicy(qt.QSizePolicy.Ignored, widget.sizePolicy.verticalPolicy())
-        widget.minimumWidth = max(widget.minimumWidth, min(width, WIDEST_LABEL))
+        widget.minimumWidth = max(widget.minimumWidth, width)
+
+
+def _makeRoom(grid: Any) -> None:
+    """Make the column of the labels as wide as each label must be: Qt makes it as wide as their hints, which are 0."""
+    for row in range(grid.rowCount()):
+        items = [grid.itemAtPosition(row, column) for column in range(2)]
+        if None in items:
+            continue
+        label, field = (item.widget() for item in items)
+        if label is None or not label.inherits("QLabel"):
+            continue
+        if field is None or field.objectName != label.objectName:  # the label has the row's first column only
+            grid.setColumnMinimumWidth(0, max(grid.columnMinimumWidth(0), label.minimumWidth))
 
 
 def _stack(grid: Any, row: int) -> None:
