@@ -513,8 +513,26 @@ def test_nothingIsCutOff(module, logic, column, incoming, width, noErrors):
     untilStopped(logic)
 
 
-def test_theButtonsStayInPlaceWhenTheSentenceChanges(module, column):
+@pytest.fixture
+def fontOf(slicer):
+    """Sets the height of the font in pixels."""
+    from PySide6 import QtWidgets
+
+    before = QtWidgets.QApplication.font()
+
+    def choose(pixels):
+        font = QtGui.QFont(before)
+        font.setPixelSize(pixels)
+        QtWidgets.QApplication.setFont(font)
+
+    yield choose
+    QtWidgets.QApplication.setFont(before)
+
+
+@pytest.mark.parametrize("pixels", [12, 13, 14])
+def test_theButtonsStayInPlaceWhenTheSentenceChanges(fontOf, module, column, pixels):
     """One or two lines: a click meant for Start never meets another button."""
+    fontOf(pixels)
     ui = panelOf(module).ui
     column(420, 600)
     places = set()

@@ -82,7 +82,8 @@ class StatusSection(Section):
         """The newest source when the form was changed last, while no source ran."""
         self.line = Line("idle", "")
         """What the status line shows."""
-        ui.statusLabel.setMinimumHeight(LINES * ui.statusLabel.fontMetrics().lineSpacing())
+        # With some fonts, lines are higher than the distance between them.
+        ui.statusLabel.setMinimumHeight(ui.statusLabel.fontMetrics().size(0, "\n".join("X" * LINES)).height())
         self._buttons = (ui.remedyButton, ui.otherRemedyButton)
         for place, button in enumerate(self._buttons):
             button.visible = False
