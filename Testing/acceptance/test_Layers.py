@@ -110,7 +110,7 @@ def test_aForegroundWithoutABackgroundIsFitted(volumes, show, views, brightness)
     volumes.setLayer("Map", "foreground", 0.3)
     show(100, "Map")
     assert brightness() == pytest.approx(100 * 255 / 200, abs=2)
-    assert views.sliceWidget("Red").mrmlSliceNode().GetFieldOfView()[0] == pytest.approx(32, abs=1)
+    assert min(views.sliceWidget("Red").mrmlSliceNode().GetFieldOfView()[:2]) == pytest.approx(32, abs=1)
 
 
 def test_theUsersForegroundIsNeverTakenAway(slicer, volumes, show, views):
@@ -265,7 +265,8 @@ def test_whatCannotBeRenderedSaysWhy(slicer, volumes, show, views, monkeypatch):
 
 def placeOf(views, name):
     node = views.sliceWidget(name).mrmlSliceNode()
-    return node.GetSliceToRAS().GetData(), node.GetXYZOrigin(), node.GetFieldOfView()
+    values = *node.GetSliceToRAS().GetData(), *node.GetXYZOrigin(), *node.GetFieldOfView()
+    return tuple(round(value, 9) for value in values)  # Slicer computes the width from the height in one more step
 
 
 @pytest.mark.parametrize(("count", "viewsOfLayout"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (9, 9)])
@@ -273,7 +274,8 @@ def test_streamsAreArrangedAndBack(slicer, volumes, show, views, brightness, cou
     """Each stream is drawn in a view of its own; a second call restores layout, planes, zoom and streams."""
     streams = [f"S{number}" for number in range(count)]
     nodes = [show(20 * (number + 1), stream) for number, stream in enumerate(streams)]
-    views.sliceWidget("Yellow").mrmlSliceNode().SetFieldOfView(55, 55, 1)
+    yellow = views.sliceWidget("Yellow").mrmlSliceNode()
+    yellow.SetFieldOfView(55 * yellow.GetDimensions()[0] / yellow.GetDimensions()[1], 55, 1)
     before = [placeOf(views, name) for name in VIEWS], views.layout, [layers(views, name) for name in VIEWS]
     assert not volumes.arranged
     volumes.arrange()
