@@ -279,6 +279,8 @@ REPORT_PERIOD = 0.5
 """Seconds between two reports of the state."""
 REPAIR_TIME = 0.5
 """Seconds at the end for a repair that still runs."""
+FIRST_PART_TIME = 5.0
+"""Seconds at the stop of a recording for the repair of what an earlier process of its source has recorded."""
 
 
 class WorkerRecording:
@@ -393,7 +395,7 @@ class WorkerRecording:
             paths, messages = recorders.finish(lambda done, total: self._progress(done, total, "streams"))
         if self._continues:
             # Its first part is known before its end.
-            self._repairing.wait(REPAIR_TIME)
+            self._repairing.wait(FIRST_PART_TIME)
         self._reportEvents(recorders)
         stored, self._recorders, self._writing = self._stored(), None, None
         storage = {"kept": self._keptStatus}
