@@ -12,7 +12,7 @@ from RealTimeImagingLib.Recording.ValuesFile import ValuesFile
 from unit.functions import functionFile
 from unit.recordings import frame, record
 
-from .conftest import untilStopped
+from .conftest import untilRecording, untilStopped
 from .test_Processing import connected, decided, replay, until
 from .test_RecordedTransforms import newSequences, synchronized
 from .test_Recording import built
@@ -194,9 +194,11 @@ def test_theValuesOfARunOpenWithItsImages(slicer, logic, tmp_path, listed, stays
     connected(processor)
     folder = str(tmp_path / "recordings")
     logic.startRecording(folder, name="Run")
+    untilRecording(logic)
     source.send("resume")
     decided(processor, 8)
     until(lambda: lostBefore(logic, 5) == [2])
+    until(lambda: logic.signals.columns("Live")["Frame"].tolist()[-1:] == [7])
     browser = logic.stopRecording()
     built(logic)
     untilStopped(logic)

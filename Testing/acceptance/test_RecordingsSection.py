@@ -425,6 +425,7 @@ def test_eventsOfTheRunAreInTheManifest(logic, incoming, tmp_path):
     """Also of a process that is killed in the middle."""
     source = logic.start(FolderSettings(incoming))
     until(lambda: source.state == "running")
+    until(lambda: any(event.code == "folder-there" for event in logic.events()))
     logic.startRecording(tmp_path / "out", name="Run")
     untilRecording(logic)
     save(incoming / "a.nii", 1)
@@ -454,6 +455,7 @@ def test_eventsOfSlicersSideAreInTheManifest(logic, incoming, tmp_path):
 
     source = logic.start(FolderSettings(incoming))
     until(lambda: source.state == "running")
+    until(lambda: any(event.code == "folder-there" for event in logic.events()))
     logic.startRecording(tmp_path / "out", name="Run")
     untilRecording(logic)
     logic.addFrameCallback(fails)

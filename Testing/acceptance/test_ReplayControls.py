@@ -169,7 +169,8 @@ def test_keysAndADragMoveAFastReplay(slicer, module, logic, recorded, noErrors):
     for name, place in (("Home", 0), ("Right", 1), ("PageUp", 5), ("End", 39), ("Left", 38)):
         key(ui.replaySlider, name)
         assert ui.replaySlider.value == place
-        until(lambda place=place: shownImage(slicer, logic) == place)
+        until(lambda place=place: shownImage(slicer, logic) == place == source.details["frame"])
+        until(lambda place=place: ui.replaySlider.value == place)
     assert ui.pauseButton.text == "Resume"
     untilStopped(logic)
 

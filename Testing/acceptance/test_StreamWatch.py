@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from RealTimeImagingLib import FolderSettings
@@ -148,6 +149,7 @@ def scanUntilRegular(logic, scanner):
     until(lambda: any(rhythm.period for rhythm in rhythms.values()))
     process.kill()
     process.wait()
+    until(lambda: logic.statistics()["received"] == len(list(Path(logic.sources()[0].settings.folder).glob("*.nii"))))
     return next(rhythm.period for rhythm in rhythms.values())
 
 

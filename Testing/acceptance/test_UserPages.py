@@ -170,7 +170,7 @@ def test_openIGTLink(slicer, views, logic, noErrors, capsys):
         assert [one.string for one in heard if one.message_type == "STRING"] == ["START_SEQUENCE"]
         sendAll(device, StatusMessage(1, 0, "OK", "scanning", device_name="Scanner"))
         until(lambda: "answered" in [event.code for event in logic.events()])
-        until(lambda: ports["18945"] in logic.broadcast.words())
+        until(lambda: ports["18945"] in logic.broadcast.words() and "no clients" in logic.broadcast.words())
         with socket.create_connection(("127.0.0.1", int(ports["18945"]))) as other:
             until(lambda: "1 " in logic.broadcast.words())
             sendAll(device, image(1))

@@ -19,7 +19,7 @@ from RealTimeImagingLib.Sources.Checkpoint import Checkpoint
 from RealTimeImagingLib.Sources.Processor import ProcessorSettings
 from RealTimeImagingLib.Sources.Source import Arrival, Values
 from unit import test_Acquire
-from unit.conftest import seriesFile, volume
+from unit.conftest import arrive, seriesFile, volume
 from unit.functions import functionFile
 from unit.test_Acquire import portOf, posix
 
@@ -129,12 +129,13 @@ def test_aSlowFunctionFinishesTheImagesThatWait(program, incoming, tmp_path):
 @posix
 def test_resultsAreRecordedAndSentBesideTheImages(program, link, incoming, tmp_path):
     """Frames that wait at the end are processed; counts add up; nothing is left behind."""
-    (incoming / "a.nii").write_bytes(seriesFile(range(30)))
     folder, path = tmp_path / "recordings", functionFile(tmp_path, CODE)
     function = ["--process", path, "--process-parameter", "add=5"]
     outputs = ["--openigtlink", "0", "--record", folder]
     acquiring = program("replay", incoming / "a.nii", "--rate", 100, *outputs, *function, fresh=True)
     other = link(portOf(acquiring))
+    other.untilCode("connected")
+    arrive(incoming / "a.nii", seriesFile(range(30)))  # the replay waits for it
     acquiring.until("has ended: 30 frames")
     code, last = acquiring.end(signal.SIGINT)
     assert code == 0

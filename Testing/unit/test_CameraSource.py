@@ -164,7 +164,7 @@ def test_half_a_copy_is_no_video_until_it_is_complete(camera, tmp_path):
 
 def test_a_file_that_grows_is_played_as_it_grows(camera, tmp_path):
     pictures = [picture(number) for number in range(60)]
-    data = Path(film(tmp_path / "whole.mkv", pictures, rate=60)).read_bytes()
+    data = Path(film(tmp_path / "whole.mkv", pictures, rate=20)).read_bytes()
     path = tmp_path / "growing.mkv"
     path.write_bytes(data[: len(data) // 2])
     filming = camera(str(path), recording=True)
@@ -178,8 +178,8 @@ def test_a_file_that_grows_is_played_as_it_grows(camera, tmp_path):
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_shorter_film_that_replaces_a_film_is_played_from_its_beginning(camera, tmp_path, loop):
-    path = film(tmp_path / "a.mkv", [picture(number) for number in range(30)], rate=60)
-    other = film(tmp_path / "b.mkv", [picture(number) for number in range(50, 60)], rate=60)
+    path = film(tmp_path / "a.mkv", [picture(number) for number in range(30)], rate=15)
+    other = film(tmp_path / "b.mkv", [picture(number) for number in range(50, 60)], rate=15)
     filming = camera(path, recording=True, loop=loop)
     filming.until(lambda: len(filming.frames) >= 10)
     os.replace(other, path)

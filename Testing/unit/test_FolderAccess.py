@@ -15,7 +15,7 @@ from RealTimeImagingLib.Recording.FolderAccess import FolderAccess
 from RealTimeImagingLib.Recording.Names import namedPlace
 from unit import processes
 
-SHORT = 0.05
+SHORT = 0.2
 """Seconds to wait for a folder."""
 
 

@@ -211,9 +211,7 @@ def untilReceived(acquisition, count):
 
 
 def test_after_kills_between_its_volumes_a_file_is_resumed_and_every_volume_arrives_once(acquire, incoming, program):
-    slowly = program(
-        "pass", "Reader.images = lambda self: (time.sleep(0.005) or i for i in Formats.NIfTI.images(self))"
-    )
+    slowly = program("pass", "Reader.images = lambda self: (time.sleep(0.01) or i for i in Formats.NIfTI.images(self))")
     # Much longer than what is read until the last kill, which comes late on a busy computer.
     count, shown = 300, []
     acquisition = acquire(slowly)
