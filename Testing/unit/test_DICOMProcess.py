@@ -147,7 +147,7 @@ def test_storescu_reports_a_full_disk(receive, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="killed in another way there")
 def test_a_killed_process_loses_no_acknowledged_instance(receive, tmp_path):
-    receiver = receive()
+    receiver = receive(completeAfter=30.0)
     slices = series(6, ImagesInAcquisition="6")
     hold = threading.Event()
     first = Scanner(receiver.port, slices[:4], hold=hold)
@@ -155,7 +155,7 @@ def test_a_killed_process_loses_no_acknowledged_instance(receive, tmp_path):
     receiver.kill()
     hold.set()
     first.join(30)
-    receiver = receive()
+    receiver = receive(completeAfter=30.0)
     Scanner(receiver.port, slices[4:])
     receiver.until(lambda: receiver.frames)
     assert receiver.frames[0][3] == checksum(stackOf(slices))

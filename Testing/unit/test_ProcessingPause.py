@@ -32,10 +32,10 @@ SUM = """
 
 def test_aPauseMakesAnImageOfTheFramesBefore(tmp_path, monkeypatch):
     """It carries the last frame; counts, values and times of results are those of the frames alone."""
-    monkeypatch.setattr(module, "PAUSE", 0.1)
     with Driver(tmp_path, functionFile(tmp_path, SUM)) as driver:
         for number in (1, 2, 3):
             driver.give(frameOf(number))
+        monkeypatch.setattr(module, "PAUSE", 0.1)  # now: a busy computer may make pauses between them
         driver.until(lambda: driver.images)
         assert driver.counts == (3, 3, 0, 0, 0)
         latency = driver.processor.figures()["latencyMs"]

@@ -43,8 +43,13 @@ def test_one_worker_is_this_process(done):
 
 
 def test_what_lasts_is_done_by_processes_beside_this_one(crew, done):
-    crew.each([Job(eval, SLOW)] * 100, done.handle, lambda: None)
-    assert len(done.results) == 100
+    # A process that is late to start gets jobs, too.
+    def handle(job, result, error):
+        done.handle(job, result, error)
+        return [Job(eval, SLOW)] if len(set(done.results)) < 2 and len(done.results) < 2000 else ()
+
+    crew.each([Job(eval, SLOW)] * 100, handle, lambda: None)
+    assert len(done.results) >= 100
     assert len(set(done.results)) == 2
     assert os.getpid() in done.results
 
