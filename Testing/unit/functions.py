@@ -118,6 +118,9 @@ class Publishing:
         self._publisher.close()
         self.sender.close()
         self.ring.close()
+        for thread in threading.enumerate():
+            if thread.name in ("publisher", "subscriber"):
+                thread.join(10)
 
 
 class Driver:
