@@ -549,14 +549,15 @@ class Processor:
 
     # ---- figures
 
-    def counted(self, always: bool = False) -> tuple[Counts | None, dict[str, Any]]:
-        """Return the counts and the :meth:`figures`.
+    def counted(self, always: bool, due: bool) -> tuple[Counts | None, dict[str, Any] | None]:
+        """Return the counts and, when these are due, the :meth:`figures`.
 
-        :param always: False returns no counts while a result or an event that they count has not been taken.
+        :param always: False returns neither while a result or an event that they count has not been taken.
         """
         with self._lock:
-            ready = always or not self.unread
-            return (replace(self.counts) if ready else None), self.figures()
+            if self.unread and not always:
+                return None, None
+            return replace(self.counts), self.figures() if due else None
 
     def figures(self) -> dict[str, Any]:
         """Return ``received``, ``processed``, ``skipped``, ``failed``, ``waiting``, ``latencyMs``, ``parameters``."""

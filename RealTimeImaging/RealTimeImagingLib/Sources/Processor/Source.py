@@ -85,15 +85,15 @@ class ProcessorSource:
         self._wake.clear()
         yield from self._processor.take(time.monotonic() + TURN)
         self._processor.watch()
-        now = time.monotonic()
-        self._note(*self._processor.counted(always=now >= self._detailsDue + LATEST), now >= self._detailsDue)
+        late = time.monotonic() - self._detailsDue
+        self._note(*self._processor.counted(late >= LATEST, due=late >= 0))
 
     def rest(self) -> Iterator[Arrival | Event | Values]:
         """Yield the results that are there at a stop; frames that wait count as skipped."""
         self._disconnect()
         self._processor.close()
         yield from self._processor.take()
-        self._note(*self._processor.counted(always=True), True)
+        self._note(*self._processor.counted(always=True, due=True))
 
     def wake(self) -> None:
         """Let read() return."""
@@ -135,15 +135,15 @@ class ProcessorSource:
     def _state(self) -> str:
         return self._subscription.state if self._subscription else "ended"
 
-    def _note(self, counts: Counts | None, figures: dict[str, Any], due: bool) -> None:
-        """Save the counts, and let the details have them when these are due."""
+    def _note(self, counts: Counts | None, figures: dict[str, Any] | None) -> None:
+        """Save the counts, and put the figures into the details."""
         if counts is None:
             return
         state = {COUNTS: dataclasses.asdict(counts), PARAMETERS: self._processor.parameters}
         if state != self._saved:
             self._saved = state
             self._checkpoint.keep(**state)
-        if due:
+        if figures is not None:
             self._refresh(figures)
 
     def _refresh(self, figures: dict[str, Any]) -> None:
