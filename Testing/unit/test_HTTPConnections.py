@@ -168,6 +168,7 @@ def test_silent_connections_are_closed(server, sent, seconds, found):
 def test_a_head_has_a_total_deadline(server):
     """Even if bytes keep arriving."""
     with server.connect() as link:
+        server.until(lambda: server.source._server.connected)
         for place in range(20):
             link.sendall(head()[place : place + 1])
             server.step(passes=FIRST / 10)
