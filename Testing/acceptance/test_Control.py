@@ -405,7 +405,7 @@ def test_missingAnswersAreReported(control, peer, events):
     control.sendCommand("START_SCAN", form="COMMAND", timeout=0.3)
     begun = time.perf_counter()
     until(lambda: "no-answer" in codes(events), 3)
-    assert time.perf_counter() - begun > 0.25
+    assert 0.25 < time.perf_counter() - begun < 1
     assert events[-1].text == "START_SCAN was sent to 2 devices. No answer came within 0.3 s."
     assert events[-1].level == "warning"
     control.takeMessage(answer("status", code=1, ok=True))
